@@ -1,0 +1,28 @@
+"""The library's exceptions and warnings; the command line turns them into one line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScoregrainError(Exception):
+    """Something could not be done; the message says what, what was expected and what to do (exit code 1)."""
+
+
+class InvalidInputError(ScoregrainError, ValueError):
+    """An argument, a file or a network is not what was expected (exit code 2)."""
+
+
+class ZeroOutputError(ScoregrainError):
+    """A network's output is exactly zero at initialisation, so its average geometry is zero too."""
+
+
+class TimeBlindWarning(UserWarning):
+    """The network ignores the noise level (MATH A11)."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest known word, or an empty string."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""
