@@ -1,0 +1,118 @@
+"""Probing distributions: where an untrained network is evaluated (MATH A2)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from scoregrain._errors import InvalidInputError
+from scoregrain.schedules import Schedule, score_coefficients
+
+
+def score_from_output(output: Tensor, x: Tensor, t: Tensor, schedule: Schedule, prediction: str) -> Tensor:
+    """The score ``F = a(t) x + b(t) o`` of network outputs (MATH A2), float64.
+
+    Args:
+        output: ``(*batch, *shape)``.
+        x: what the network was given, of the same shape.
+        t: steps ``(*batch)``.
+        schedule: the noise schedule.
+        prediction: what the output stands for.
+    """
+    a, b = score_coefficients(schedule, prediction)
+    column = (*t.shape, *[1] * (x.ndim - t.ndim))
+    return a[t].reshape(column) * x.double() + b[t].reshape(column) * output.double()
+
+
+class Probe(ABC):
+    """A law of network inputs ``x`` at a noise level ``t``, bound to a shape.
+
+    The noise level itself is uniform over the schedule; :meth:`moment_weight` only tells the estimator which
+    levels matter, so that it can sample them in that proportion and weight them back (MATH C1.3).
+
+    Attributes:
+        name: what artefacts record.
+        shape: ``(C, *space)`` of one input.
+        zero: the input is always zero.
+        time_free: the input's law does not depend on t.
+        isotropic: the input's law is invariant under permutations of pixels.
+    """
+
+    name: str
+    zero = False
+    time_free = True
+    isotropic = True
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    @abstractmethod
+    def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
+        """Inputs ``(len(t), *shape)`` at noise levels ``t``."""
+
+    @abstractmethod
+    def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
+        """Expected size ``E‖F‖²`` up to a factor at every step, float64 ``(T,)``, for ``‖o‖²`` of order D."""
+
+
+class ZeroProbe(Probe):
+    """P0: ``x = 0`` (the first paper's choice). The score's second moment is ``ω(t) E[o oᵀ]``."""
+
+    name = "zero"
+    zero = True
+
+    def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
+        """All zeros."""
+        return torch.zeros(len(t), *self.shape)
+
+    def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
+        """``ω(t) = b(t)²`` of ``F = a x + b o``."""
+        return score_coefficients(schedule, prediction)[1].square()
+
+
+class GaussianProbe(Probe):
+    """P1: ``x = s·z`` with ``z ~ N(0, I)``."""
+
+    name = "gaussian"
+
+    def __init__(self, shape: tuple[int, ...], scale: float = 1.0) -> None:
+        super().__init__(shape)
+        self.scale = scale
+
+    def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
+        """White noise of standard deviation ``scale``."""
+        return self.scale * torch.randn(len(t), *self.shape, generator=generator)
+
+    def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
+        """``s² a² + b²``."""
+        a, b = score_coefficients(schedule, prediction)
+        return self.scale**2 * a.square() + b.square()
+
+
+class DataProbe(Probe):
+    """P2: ``x = √ᾱ x0 + σ z`` with ``x0`` drawn from images ``(N, *shape)``."""
+
+    name = "data"
+    time_free = False
+    isotropic = False
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__(tuple(images.shape[1:]))
+        if len(images) == 0 or not torch.isfinite(images).all():
+            raise InvalidInputError("a data probe needs at least one image, all finite")
+        self.images = images
+
+    def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
+        """Images at noise level t of the forward process."""
+        x0 = self.images[torch.randint(len(self.images), (len(t),), generator=generator)]
+        z = torch.randn(len(t), *self.shape, generator=generator)
+        column = (len(t),) + (1,) * len(self.shape)
+        signal = schedule.alpha_bar[t].sqrt().reshape(column)
+        return (signal * x0 + schedule.sigma[t].reshape(column) * z).to(torch.get_default_dtype())
+
+    def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
+        """``a² + b²``: the input has unit order of magnitude at every level."""
+        a, b = score_coefficients(schedule, prediction)
+        return a.square() + b.square()

@@ -1,0 +1,168 @@
+"""Geometries on disk: ``config.json`` and safetensors, written under a temporary name and renamed (ARCHITECTURE 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from scoregrain._errors import InvalidInputError, ScoregrainError
+from scoregrain._folders import new_folder
+from scoregrain.geometry.core import Geometry
+from scoregrain.geometry.moments import Group, Moments
+from scoregrain.geometry.structure import ChannelStructure, DenseStructure, Structure, TokenStructure
+from scoregrain.geometry.symmetry import symmetry_by_name
+
+FORMAT = 1
+
+
+def save_geometry(geometry: Geometry, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write ``config.json``, ``geometry.safetensors`` and ``groups.safetensors``; all of them or nothing."""
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_geometry(geometry, temporary)
+    return Path(folder)
+
+
+def write_geometry(geometry: Geometry, folder: Path) -> None:
+    """Write the files of a geometry into an existing folder."""
+    tensors = {"eigenvalues": geometry.eigenvalues, "eigenvectors": geometry.eigenvectors}
+    if geometry.eigenvalue_errors is not None:
+        tensors["eigenvalue_errors"] = geometry.eigenvalue_errors
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "geometry.safetensors")
+    groups = {
+        "totals": torch.stack([group.total for group in geometry.groups]),
+        "ranges": torch.tensor([[group.start, group.stop] for group in geometry.groups]),
+    }
+    if isinstance(geometry.structure, TokenStructure):
+        groups["permutation"] = geometry.structure.permutation
+    save_file({k: v.contiguous() for k, v in groups.items()}, folder / "groups.safetensors")
+    (folder / "config.json").write_text(json.dumps(_config(geometry), indent=2) + "\n")
+
+
+def _config(geometry: Geometry) -> dict[str, Any]:
+    """Everything about a geometry but its tensors."""
+    from scoregrain import __version__
+
+    return {
+        "kind": f"{geometry.kind} geometry",
+        "format": FORMAT,
+        "scoregrain": __version__,
+        "shape": list(geometry.shape),
+        "structure": geometry.structure.kind,
+        "reduced": geometry.structure.reduced,
+        "symmetry": geometry.symmetry.name if geometry.symmetry else None,
+        "exact": geometry.exact,
+        "count": geometry.count,
+        "ranges": geometry.moments.ranges,
+        "summary": summary(geometry),
+        "clusters": [
+            {
+                "indices": list(c.indices),
+                "value": c.value,
+                "error": c.error,
+                "overlap": c.overlap,
+                "chance": c.chance,
+                "identifiable": c.identifiable,
+                "null": c.null,
+            }
+            for c in geometry.clusters
+        ],
+        "info": geometry.info,
+    }
+
+
+def summary(geometry: Geometry) -> dict[str, Any]:
+    """The numbers of a geometry that fit in one JSON object."""
+    errors = geometry.eigenvalue_errors
+    return {
+        "lambda_max": float(geometry.eigenvalues[0]),
+        "lambda_max_error": None if errors is None else float(errors[0]),
+        "lambda_min": float(geometry.eigenvalues[-1]),
+        "lambda_min_error": None if errors is None else float(errors[-1]),
+        "trace": geometry.trace,
+        "trace_error": geometry.trace_error,
+        "effective_rank": geometry.effective_rank,
+        "relative_error": geometry.relative_error,
+        "exact": geometry.exact,
+        "dimension": geometry.size,
+        "identifiable": geometry.identifiable,
+        "eigenspaces": geometry.eigenspaces,
+        "clusters": len(geometry.clusters),
+        "networks" if geometry.kind == "network" else "images": geometry.count,
+    }
+
+
+def load_geometry(folder: str | os.PathLike[str]) -> Geometry:
+    """Read what :func:`save_geometry` wrote.
+
+    Raises:
+        InvalidInputError: no such folder, or not a geometry of this format.
+        ScoregrainError: a file is damaged.
+    """
+    folder = Path(folder)
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise InvalidInputError(f"'{folder}' is not a saved geometry: it has no config.json")
+    try:
+        config = json.loads(config_file.read_text())
+        groups = load_file(folder / "groups.safetensors")
+    except Exception as error:  # json, safetensors and the system each raise their own
+        raise ScoregrainError(f"'{folder}' cannot be read: {' '.join(str(error).split())[:200]}") from error
+    kind = str(config.get("kind", "")).removesuffix(" geometry")
+    if kind not in ("network", "data") or config.get("format") != FORMAT:
+        raise InvalidInputError(
+            f"'{folder}' holds '{config.get('kind')}' of format {config.get('format')}, "
+            f"expected a geometry of format {FORMAT}"
+        )
+    moments = Moments()
+    for (start, stop), total in zip(groups["ranges"].tolist(), groups["totals"], strict=True):
+        moments.groups.append(Group(start, stop, total))
+    return Geometry(
+        kind,
+        _structure(config, groups),
+        moments,
+        symmetry=symmetry_by_name(config["symmetry"]) if config["symmetry"] else None,
+        exact=config["exact"],
+        info=config["info"],
+    )
+
+
+def _structure(config: dict[str, Any], groups: dict[str, Tensor]) -> Structure:
+    """Rebuild the structure a configuration names."""
+    shape = tuple(config["shape"])
+    match config["structure"]:
+        case "channel":
+            return ChannelStructure(shape)
+        case "token":
+            return TokenStructure(shape, config["reduced"], groups["permutation"])
+    return DenseStructure(shape)
+
+
+def merge_geometries(geometries: Sequence[Geometry]) -> Geometry:
+    """Merge measurements of disjoint ranges of networks of one family and seed (MATH C4; count-weighted, G5).
+
+    Parts cut at multiples of 32 networks merge to the bits of a single measurement.
+
+    Raises:
+        InvalidInputError: nothing to merge, data or exact geometries, overlapping ranges, or another family,
+            seed or structure (both are named).
+    """
+    if not geometries or any(g.kind != "network" or g.exact for g in geometries):
+        raise InvalidInputError("only sampled network geometries can be merged, at least one")
+    head = geometries[0]
+    for other in geometries[1:]:
+        for key in ("fingerprint", "model", "seed", "probe", "schedule", "draw", "head", "noise_levels"):
+            if head.info.get(key) != other.info.get(key):
+                ours, theirs = head.info.get(key), other.info.get(key)
+                raise InvalidInputError(f"geometries of different {key} cannot be merged: {ours!r} and {theirs!r}")
+        if (head.structure.kind, head.shape) != (other.structure.kind, other.shape):
+            raise InvalidInputError(f"geometries of shapes {head.shape} and {other.shape} cannot be merged")
+    moments = Moments(group for geometry in geometries for group in geometry.groups)
+    info = head.info | {"seconds": sum(g.info.get("seconds", 0.0) for g in geometries)}
+    return Geometry("network", head.structure, moments, symmetry=head.symmetry, info=info)

@@ -1,0 +1,175 @@
+"""Families of networks: an architecture together with its random initialisation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
+from scoregrain._random import stream, stream_seed
+from scoregrain.schedules import PREDICTIONS
+
+INIT_POLICIES = ("as-is", "unzero-head", "unzero-all")
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFamily:
+    """Networks of one architecture, drawn from its own random initialisation.
+
+    Args:
+        build: called without arguments; returns a freshly initialised ``nn.Module`` that is called as
+            ``network(x, t)`` with ``x`` of shape ``(N, *shape)`` and ``t`` an integer tensor ``(N,)``, and
+            returns ``(N, *shape)`` (or an object with that tensor as ``.sample``, or a tuple that starts with it).
+        shape: ``(C, *space)`` of one input, one to three space dimensions.
+        prediction: what the output stands for: ``epsilon``, ``v_prediction``, ``sample``, ``flow`` or ``edm``.
+        init: ``as-is``; ``unzero-head`` re-draws the last layer when it starts at zero; ``unzero-all`` re-draws
+            every layer that does. Both use the layer's default initialisation.
+        name: how messages, files and reports call the family.
+        config: what to write into ``config.json`` so that the family can be built again.
+
+    Raises:
+        InvalidInputError: unknown prediction or policy, or a shape that is not ``(C, *space)``.
+    """
+
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    prediction: str = "epsilon"
+    init: str = "as-is"
+    name: str = "custom"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1:
+            raise InvalidInputError(f"shape {self.shape} is not (channels, *space) with one to three space dimensions")
+        for what, word, known in (
+            ("prediction", self.prediction, PREDICTIONS),
+            ("init policy", self.init, INIT_POLICIES),
+        ):
+            if word not in known:
+                raise InvalidInputError(f"unknown {what} '{word}'{nearest(word, known)}; known: {', '.join(known)}")
+
+    @classmethod
+    def from_preset(cls, name: str, *, init: str = "as-is") -> NetworkFamily:
+        """Return the family of a preset such as ``iddpm-16``, ``unet-32:c=1`` or ``dit-16/4``."""
+        from scoregrain.models.presets import preset
+
+        return preset(name, init=init)
+
+    @property
+    def size(self) -> int:
+        """The dimension D of one output."""
+        return int(torch.Size(self.shape).numel())
+
+    def construct(self, seed: int, index: int) -> nn.Module:
+        """Build network ``index`` with the constructor; torch's global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(seed, "network", index))
+            network = self.build()
+            if not isinstance(network, nn.Module):
+                raise InvalidInputError(
+                    f"build() of '{self.name}' returned {type(network).__name__}, expected an nn.Module"
+                )
+            if next(network.parameters(), None) is None:
+                raise InvalidInputError(
+                    f"the network '{self.name}' has no parameters: there is no random initialisation to measure"
+                )
+            network = network.eval().requires_grad_(False)
+            if self.init != "as-is":
+                unzero(network, self.shape, self.init)
+        return network
+
+    def fingerprint(self, seed: int = 0) -> str:
+        """Hash of shape, prediction, init policy and the parameters of network 0: equal families, equal hash."""
+        digest = hashlib.sha256(repr((self.shape, self.prediction, self.init)).encode())
+        for name, value in self.construct(seed, 0).state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> Tensor:
+    """Call ``network(x, t)`` and return its output tensor, shape checked against ``x``.
+
+    Raises:
+        InvalidInputError: the output is no tensor, or not of the input's shape.
+        ScoregrainError: the network itself raised; the message names the input.
+    """
+    try:
+        output = network(x, t)
+    except ScoregrainError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ScoregrainError(
+            f"the network failed on an input of shape {tuple(x.shape)}: {type(error).__name__}: {text[:300]}"
+        ) from error
+    if isinstance(output, tuple):
+        output = output[0]
+    output = getattr(output, "sample", output)
+    if not isinstance(output, Tensor):
+        raise InvalidInputError(f"the network returned {type(output).__name__}, expected a tensor")
+    if output.shape != x.shape:
+        raise InvalidInputError(
+            f"the network returned shape {tuple(output.shape)} for an input of shape {tuple(x.shape)}; "
+            "a score network returns the shape it is given"
+        )
+    return output
+
+
+def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> list[str]:
+    """Re-draw layers whose weight is exactly zero with their default initialisation; return their names.
+
+    ``unzero-head`` touches only the last layer that runs, ``unzero-all`` every one. The draws come from torch's
+    global random state.
+    """
+    zeroed = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(weight := getattr(module, "weight", None), Tensor)
+        and weight.ndim >= 2
+        and hasattr(module, "reset_parameters")
+        and not weight.any()
+    }
+    if policy == "unzero-head":
+        last = last_layer(network, shape)
+        zeroed = {name: module for name, module in zeroed.items() if name == last}
+    for module in zeroed.values():
+        module.reset_parameters()
+    return list(zeroed)
+
+
+def last_layer(network: nn.Module, shape: tuple[int, ...]) -> str | None:
+    """Name of the last linear or convolutional layer that runs in a forward pass, None without one."""
+    order: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda _module, _args, name=name: order.append(name))
+        for name, module in network.named_modules()
+        if isinstance(module, LINEAR_LAYERS)
+    ]
+    parameter = next(network.parameters())
+    try:
+        with torch.no_grad():
+            x = torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
+            evaluate(network, x, torch.zeros(1, dtype=torch.long, device=parameter.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return order[-1] if order else None
+
+
+LINEAR_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def random_input(network: nn.Module, shape: tuple[int, ...], name: str, count: int = 1) -> tuple[Tensor, Tensor]:
+    """A fixed Gaussian input ``(count, *shape)`` and noise levels ``(count,)`` for checks of a network."""
+    parameter = next(network.parameters())
+    generator = stream(0, name)
+    x = torch.randn(count, *shape, generator=generator, dtype=torch.float64)
+    t = torch.randint(0, 1000, (count,), generator=generator)
+    return x.to(parameter.device, parameter.dtype), t.to(parameter.device)

@@ -1,0 +1,151 @@
+"""Many networks of one family at once: stacked parameters, evaluated under ``torch.func.vmap``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from scoregrain._errors import ScoregrainError
+from scoregrain._random import stream_seed
+from scoregrain.models.family import NetworkFamily, evaluate
+from scoregrain.models.laws import InitLaws
+
+Parameters = dict[str, Tensor]
+
+
+class NetworkStack:
+    """Draws networks of a family as stacked tensors ``(n, *parameter)`` and evaluates them together.
+
+    Network i is a function of ``(seed, i)`` and of how it is drawn: ``draw`` is ``in-place`` (one flat buffer,
+    filled by the verified laws) or ``constructor``. ``execution`` is ``vmap``, or ``loop`` and why for a network
+    that vmap cannot run.
+    """
+
+    def __init__(
+        self, family: NetworkFamily, laws: InitLaws, seed: int = 0, device: torch.device | str | None = None
+    ) -> None:
+        self.family, self.seed = family, seed
+        self.skeleton = vmappable(family.construct(seed, 0))
+        self.device = torch.device(device or "cpu")
+        self.skeleton.to(self.device)
+        self.draw = "in-place" if laws.in_place else "constructor"
+        self.execution = "vmap"
+        self._buffer: Tensor | None = None
+        if laws.in_place:
+            self._prepare_buffer(laws)
+
+    def _prepare_buffer(self, laws: InitLaws) -> None:
+        """Flat bounds and constants, so that a network is ``bounds · U(-1, 1) + constants``."""
+        self._slices: list[tuple[str, slice, torch.Size]] = []
+        bounds, constants, start = [], [], 0
+        for name, parameter in self.skeleton.named_parameters():
+            law, n = laws.tensors[name], parameter.numel()
+            value = law.value if law.value is not None else torch.zeros(())
+            bounds.append(torch.full((n,), law.bound, dtype=parameter.dtype))
+            constants.append(value.cpu().to(parameter.dtype).expand(parameter.shape).flatten())
+            self._slices.append((name, slice(start, start + n), parameter.shape))
+            start += n
+        self._bounds, self._constants = torch.cat(bounds), torch.cat(constants)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the networks' parameters, and so of their inputs."""
+        return next(self.skeleton.parameters()).dtype
+
+    def parameters(self, indices: Sequence[int]) -> Parameters:
+        """Stacked parameters and buffers of the networks ``indices``; valid until the next call."""
+        if self.draw == "in-place":
+            return self._redraw(indices)
+        networks = [vmappable(self.family.construct(self.seed, i)) for i in indices]
+        tensors = [dict(network.named_parameters()) | dict(network.named_buffers()) for network in networks]
+        return {name: torch.stack([t[name] for t in tensors]).to(self.device) for name in tensors[0]}
+
+    def _redraw(self, indices: Sequence[int]) -> Parameters:
+        """Fill the flat buffer: one generator a network, seeded by its index alone."""
+        n, size = len(indices), self._bounds.numel()
+        if self._buffer is None or len(self._buffer) < n:
+            self._buffer = torch.empty(n, size, dtype=self._bounds.dtype)
+        generator = torch.Generator()
+        for row, index in zip(self._buffer, indices, strict=False):
+            generator.manual_seed(stream_seed(self.seed, "network", index))
+            row.uniform_(-1, 1, generator=generator).mul_(self._bounds).add_(self._constants)
+        buffer = self._buffer[:n].to(self.device)
+        return {name: buffer[:, part].view(n, *shape) for name, part, shape in self._slices}
+
+    def outputs(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
+        """Outputs ``(n, q, *shape)`` and inputs of ``layer`` ``(n, q, ...)``.
+
+        Args:
+            parameters: from :meth:`parameters`, n networks.
+            x: inputs ``(n, q, *shape)``.
+            t: noise levels ``(n, q)``.
+            layer: name of the layer whose input is wanted; None returns the outputs twice.
+        """
+        # one input at a time: group normalisation of several has no batching rule for some memory layouts
+        parts = [self._evaluate(parameters, x[:, i : i + 1], t[:, i : i + 1], layer) for i in range(x.shape[1])]
+        return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts], dim=1)
+
+    def _evaluate(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
+        """All networks on one input each, by vmap where it works."""
+        with torch.no_grad():
+            if self.execution == "vmap":
+                try:
+                    return vmap(lambda p, x, t: self._one(p, x, t, layer))(parameters, x, t)
+                except (RuntimeError, ScoregrainError) as error:
+                    self._loop(parameters, x, t, layer, 1)  # raises what the network raises when it runs alone
+                    self.execution = f"loop (vmap: {' '.join(str(error).split())[:160]})"
+            return self._loop(parameters, x, t, layer, len(x))
+
+    def _loop(
+        self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Evaluate the first ``count`` networks one by one."""
+        results = [self._one({name: p[i] for name, p in parameters.items()}, x[i], t[i], layer) for i in range(count)]
+        return torch.stack([r[0] for r in results]), torch.stack([r[1] for r in results])
+
+    def _one(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
+        """One network on its q probes, with the input of ``layer``."""
+        with captured_input(self.skeleton, layer) as capture:
+            output = evaluate(lambda x, t: functional_call(self.skeleton, parameters, (x, t)), x, t)
+        return output, capture[0] if layer is not None else output
+
+
+@contextmanager
+def captured_input(network: nn.Module, layer: str | None) -> Iterator[list[Tensor]]:
+    """Collect the inputs of ``layer`` while the network runs."""
+    capture: list[Tensor] = []
+    if layer is None:
+        yield capture
+        return
+
+    def keep(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        capture.append(args[0])
+
+    handle = network.get_submodule(layer).register_forward_pre_hook(keep)
+    try:
+        yield capture
+    finally:
+        handle.remove()
+
+
+def vmappable(network: nn.Module) -> nn.Module:
+    """Give diffusers' attention its plain processor: vmap has no batching rule for fused attention."""
+    attention = [module for module in network.modules() if hasattr(module, "set_processor")]
+    if attention:
+        from diffusers.models.attention_processor import Attention, AttnProcessor
+
+        for module in attention:
+            if isinstance(module, Attention):
+                module.set_processor(AttnProcessor())
+    return network
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of scalar parameters."""
+    return sum(math.prod(parameter.shape) for parameter in network.parameters())

@@ -1,0 +1,16 @@
+"""Float64 noise schedules, the map from outputs to scores, and sub-sampled steps."""
+
+from scoregrain.schedules.prediction import PREDICTIONS, concentration, score_coefficients, score_weight
+from scoregrain.schedules.schedule import Schedule, cosine_schedule, linear_schedule
+from scoregrain.schedules.steps import subsampled_steps
+
+__all__ = [
+    "PREDICTIONS",
+    "Schedule",
+    "concentration",
+    "cosine_schedule",
+    "linear_schedule",
+    "score_coefficients",
+    "score_weight",
+    "subsampled_steps",
+]

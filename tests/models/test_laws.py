@@ -1,0 +1,169 @@
+"""In-place re-initialisation: what is accepted, what is refused and why, and that both ways draw one law."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from scoregrain._errors import ScoregrainError
+from scoregrain.models import NetworkFamily, NetworkStack, evaluate, verify_laws
+from tests import networks
+
+
+class Timeless(nn.Sequential):
+    """Layers called as f(x, t)."""
+
+    def forward(self, x, t):
+        return super().forward(x)
+
+
+def family(build, shape=(1, 6, 6)):
+    return NetworkFamily(build, shape)
+
+
+def changed(change):
+    def build():
+        network = networks.Tiny()
+        change(network)
+        return network
+
+    return build
+
+
+def test_default_layers_are_drawn_in_place_with_their_variances():
+    """v = 1/(3·fan_in) for weights and biases; norm layers are constant (MATH C1.1)."""
+    laws = verify_laws(family(lambda: Timeless(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1))))
+    assert laws.in_place
+    assert laws.tensors["0.weight"].variance == pytest.approx(1 / 27)
+    assert laws.tensors["2.bias"].variance == pytest.approx(1 / 12)
+    assert laws.tensors["1.weight"].bound == 0
+    assert laws.tensors["1.weight"].value.tolist() == [1.0] * 4
+
+
+def test_xavier_layers_are_recognised():
+    def build():
+        layer = nn.Linear(30, 50)
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        return Timeless(layer)
+
+    laws = verify_laws(family(build, (1, 30)))
+    assert laws.in_place
+    assert laws.tensors["0.weight"].variance == pytest.approx(2 / 80)
+    assert laws.tensors["0.bias"].is_zero
+
+
+def copied(network):
+    network.middle[1].weight = nn.Parameter(network.middle[0].weight.clone())
+
+
+def mirrored(network):
+    w = network.middle[0].weight
+    w.data[1] = -w.data[0]
+
+
+def same_rows(network):
+    network.middle[0].weight.data[:] = network.middle[0].weight.data[:1].clone()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda n: nn.init.orthogonal_(n.middle[0].weight, gain=0.3), "middle.0.weight is not a known layer's"),
+        (lambda n: nn.init.normal_(n.first.weight, std=(1 / 27) ** 0.5), "first.weight is not"),
+        (lambda n: n.last.weight.data.mul_(0.9), "last.weight is not"),
+        (lambda n: n.last.weight.data.abs_(), "last.weight is not"),
+        (copied, "middle.1.weight starts as a copy of middle.0.weight"),
+        (same_rows, "middle.0.weight is not"),
+        (lambda n: n.register_buffer("phase", torch.rand(3)), "buffer phase is random"),
+        (lambda n: n.register_parameter("scale", nn.Parameter(torch.ones(1))), "scale is not a known layer's"),
+        (lambda n: n.last.double(), "several dtypes"),
+    ],
+)
+def test_other_initialisations_go_to_the_constructor(change, reason):
+    laws = verify_laws(family(changed(change)))
+    assert not laws.in_place
+    assert reason in laws.reason
+
+
+def test_both_ways_of_drawing_follow_one_law():
+    """Second moments of the outputs of 4,096 networks each, in place and constructed: five standard errors."""
+    tiny = family(networks.Tiny)
+    laws = verify_laws(tiny)
+    x = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    t = torch.zeros(32, 1, dtype=torch.long)
+    means = {}
+    for laws_used, name in ((laws, "in-place"), (type(laws)(laws.tensors, "asked for"), "constructor")):
+        stack = NetworkStack(tiny, laws_used, seed=5)
+        assert stack.draw == name
+        squares = []
+        for leaf in range(128):
+            parameters = stack.parameters(range(32 * leaf, 32 * leaf + 32))
+            output, _ = stack.outputs(parameters, x.expand(32, 1, 1, 6, 6), t, None)
+            squares.append(output.double().square().mean((1, 2, 3, 4)))
+        values = torch.cat(squares)
+        means[name] = (float(values.mean()), float(values.std()) / math.sqrt(len(values)))
+    (a, se_a), (b, se_b) = means.values()
+    assert abs(a - b) < 5 * math.hypot(se_a, se_b)
+    assert se_a < 0.05 * a
+
+
+def test_network_i_is_a_function_of_seed_and_i_alone():
+    tiny = family(networks.Tiny)
+    laws = verify_laws(tiny)
+    for used in (laws, type(laws)(laws.tensors, "asked for")):
+        one, other = NetworkStack(tiny, used, seed=1), NetworkStack(tiny, used, seed=1)
+        first = {k: v.clone() for k, v in one.parameters([7]).items()}
+        torch.manual_seed(123)
+        second = other.parameters([3, 7, 9])
+        assert all(torch.equal(value[0], second[name][1]) for name, value in first.items())
+        assert not torch.equal(NetworkStack(tiny, used, seed=2).parameters([7])["last.weight"], first["last.weight"])
+
+
+def test_vmap_equals_one_by_one():
+    """Stacked evaluation against the plain module with the same weights, features of a layer included."""
+    preset = NetworkFamily.from_preset("unet-16")
+    stack = NetworkStack(preset, verify_laws(preset), seed=0)
+    parameters = stack.parameters(range(3))
+    generator = torch.Generator().manual_seed(0)
+    x, t = torch.randn(3, 2, 1, 16, 16, generator=generator), torch.randint(0, 1000, (3, 2), generator=generator)
+    output, features = stack.outputs(parameters, x, t, "conv_out")
+    assert stack.execution == "vmap"
+    network = preset.construct(0, 0)
+    for i in range(3):
+        network.load_state_dict({name: value[i] for name, value in parameters.items()})
+        torch.testing.assert_close(output[i], evaluate(network, x[i], t[i]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network.conv_out(features[i]), output[i], rtol=1e-4, atol=1e-5)
+
+
+def test_the_constructor_leaves_the_global_random_state_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    family(networks.Tiny).construct(0, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_network_again_and_again_is_refused():
+    with pytest.raises(ScoregrainError, match="build\\(\\) must return a new, randomly"):
+        verify_laws(family(networks.same_again))
+
+
+@pytest.mark.parametrize("policy", ["unzero-head", "unzero-all"])
+def test_unzero_redraws_zero_layers_with_the_default_law(policy):
+    def build():
+        network = networks.ZeroHead()
+        nn.init.zeros_(network.middle[0].weight)
+        return network
+
+    network = NetworkFamily(build, (1, 6, 6), init=policy).construct(0, 0)
+    assert network.last.weight.any()
+    assert bool(network.middle[0].weight.any()) == (policy == "unzero-all")
+    laws = verify_laws(NetworkFamily(build, (1, 6, 6), init=policy))
+    assert laws.tensors["last.weight"].variance == pytest.approx(1 / (3 * 54))
+
+
+def test_fingerprints_tell_families_apart():
+    a, b = family(networks.Tiny), NetworkFamily(networks.Tiny, (1, 6, 6), prediction="v_prediction")
+    assert a.fingerprint() == family(networks.Tiny).fingerprint()
+    assert len({a.fingerprint(), b.fingerprint(), a.fingerprint(seed=1)}) == 3
