@@ -65,4 +65,4 @@ class Analyze(MeasureOptions):
         with new_folder(target, overwrite=self.overwrite) as temporary:
             write_geometry(report.geometry, temporary)
             (temporary / "analysis.json").write_text(json.dumps(report.summary(), indent=2) + "\n")
-            report.save_html(temporary / "report.html")
+            report.save_html(temporary / "report.html", command=self.command)

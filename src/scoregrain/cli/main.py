@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _plain_warnings():
             command = _parse(arguments)
+            if command is not None:
+                command.command = shlex.join(["scoregrain", *arguments])
             return 0 if command is None else int(command.run())
     except ScoregrainError as error:
         print(f"scoregrain: {error}", file=sys.stderr)

@@ -56,6 +56,8 @@ class MeasureOptions:
     json: bool = False
     """Print one JSON object on stdout and nothing else there."""
 
+    command: tyro.conf.Suppress[str] = ""
+
     def family(self) -> NetworkFamily:
         """The networks that are asked for."""
         return resolve_model(self.model, shape=self.shape, prediction=self.prediction, init=self.init)
