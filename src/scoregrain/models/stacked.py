@@ -41,17 +41,21 @@ class NetworkStack:
             self._prepare_buffer(laws)
 
     def _prepare_buffer(self, laws: InitLaws) -> None:
-        """Flat bounds and constants, so that a network is ``bounds · U(-1, 1) + constants``."""
+        """Where each parameter lies in a flat row, what is constant in it, and runs of entries of one bound."""
         self._slices: list[tuple[str, slice, torch.Size]] = []
-        bounds, constants, start = [], [], 0
+        self._runs: list[tuple[int, int, float]] = []
+        constants, start = [], 0
         for name, parameter in self.skeleton.named_parameters():
             law, n = laws.tensors[name], parameter.numel()
             value = law.value if law.value is not None else torch.zeros(())
-            bounds.append(torch.full((n,), law.bound, dtype=parameter.dtype))
             constants.append(value.cpu().to(parameter.dtype).expand(parameter.shape).flatten())
             self._slices.append((name, slice(start, start + n), parameter.shape))
+            if self._runs and self._runs[-1][1:] == (start, law.bound):
+                self._runs[-1] = (self._runs[-1][0], start + n, law.bound)  # a layer's weight and bias share theirs
+            elif law.bound:
+                self._runs.append((start, start + n, law.bound))
             start += n
-        self._bounds, self._constants = torch.cat(bounds), torch.cat(constants)
+        self._constants = torch.cat(constants)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -68,13 +72,14 @@ class NetworkStack:
 
     def _redraw(self, indices: Sequence[int]) -> Parameters:
         """Fill the flat buffer: one generator a network, seeded by its index alone."""
-        n, size = len(indices), self._bounds.numel()
+        n = len(indices)
         if self._buffer is None or len(self._buffer) < n:
-            self._buffer = torch.empty(n, size, dtype=self._bounds.dtype)
+            self._buffer = self._constants.repeat(n, 1)
         generator = torch.Generator()
         for row, index in zip(self._buffer, indices, strict=False):
             generator.manual_seed(stream_seed(self.seed, "network", index))
-            row.uniform_(-1, 1, generator=generator).mul_(self._bounds).add_(self._constants)
+            for start, stop, bound in self._runs:
+                row[start:stop].uniform_(-bound, bound, generator=generator)
         buffer = self._buffer[:n].to(self.device)
         return {name: buffer[:, part].view(n, *shape) for name, part, shape in self._slices}
 
@@ -93,7 +98,7 @@ class NetworkStack:
 
     def _evaluate(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
         """All networks on one input each, by vmap where it works."""
-        with torch.no_grad():
+        with torch.inference_mode():
             if self.execution == "vmap":
                 try:
                     return vmap(lambda p, x, t: self._one(p, x, t, layer))(parameters, x, t)
