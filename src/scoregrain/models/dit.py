@@ -77,8 +77,8 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(c).chunk(6, dim=1)
         attended: Tensor = self.attention(modulate(h, shift_a, scale_a))
         h = h + gate_a[:, None] * attended
-        mlp: Tensor = self.mlp(modulate(h, shift_m, scale_m))
-        return h + gate_m[:, None] * mlp
+        mlp: Tensor = gate_m[:, None] * self.mlp(modulate(h, shift_m, scale_m))
+        return h + mlp
 
 
 class DiT(nn.Module):

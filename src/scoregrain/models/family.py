@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
+from scoregrain._predictions import PREDICTIONS
 from scoregrain._random import stream, stream_seed
-from scoregrain.schedules import PREDICTIONS
 
 INIT_POLICIES = ("as-is", "unzero-head", "unzero-all")
 

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError, nearest
+from scoregrain._predictions import PREDICTIONS
 from scoregrain.schedules.schedule import Schedule
-
-PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow", "edm")
-"""What a network may predict."""
 
 
 def score_coefficients(schedule: Schedule, prediction: str) -> tuple[Tensor, Tensor]:

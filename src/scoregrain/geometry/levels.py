@@ -1,0 +1,56 @@
+"""Noise levels of a measurement: one exact level, or systematic importance sampling (MATH C1.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scoregrain._random import stream
+from scoregrain.geometry.moments import LEAF
+from scoregrain.geometry.probe import Probe
+from scoregrain.schedules import Schedule
+
+TIMES = (0, 10, 100, 500, 999)
+
+
+class NoiseLevels:
+    """Where on the schedule networks are evaluated, and with which weight.
+
+    A level t is drawn with probability ``w(t) / Σ w`` and weighted by ``mean w / w(t)``, where w is the probe's
+    moment weight; so the weighted mean is that over uniform levels.
+
+    Attributes:
+        ignored: the networks do not depend on the level: level 0 stands for all.
+        per_network: levels evaluated for one network.
+        mean_weight: mean of w over the schedule: ω for the zero probe.
+    """
+
+    def __init__(self, schedule: Schedule, probe: Probe, prediction: str, ignored: bool, per_network: int) -> None:
+        weight = probe.moment_weight(schedule, prediction)
+        self.ignored, self.per_network = ignored, 1 if ignored else per_network
+        self.mean_weight = float(weight.mean())
+        self._cumulative = weight.cumsum(0) / weight.sum()
+        self._scale = (weight.mean() / weight).nan_to_num(posinf=0.0).sqrt()
+
+    def scale(self, t: Tensor) -> Tensor:
+        """Square root of the weight of samples at levels t: what a score is multiplied by."""
+        return self._scale[t]
+
+    def sample(self, seed: int, leaf: int) -> Tensor:
+        """Levels ``(32, q)`` of one leaf, a function of ``(seed, leaf)`` alone.
+
+        They are resampled systematically over the whole leaf: its 32·q levels are equally spaced quantiles of the
+        weight, each network takes q of them spread evenly, and a random order keeps a part of a leaf unbiased.
+        """
+        if self.ignored:
+            return torch.zeros(LEAF, 1, dtype=torch.long)
+        generator = stream(seed, "noise-levels", leaf)
+        offset = torch.rand(1, dtype=torch.float64, generator=generator)
+        strata = (torch.randperm(LEAF, generator=generator) + offset) / LEAF
+        quantiles = (strata[:, None] + torch.arange(self.per_network)) / self.per_network
+        return torch.searchsorted(self._cumulative, quantiles).clamp_max(len(self._cumulative) - 1)
+
+
+def check_levels(schedule: Schedule) -> Tensor:
+    """A few levels from both ends and between, for checks of a network."""
+    return torch.tensor(TIMES).clamp_max(schedule.num_steps - 1)
