@@ -4,7 +4,7 @@ The reference: construct one network, draw one uniform noise level, take one out
 exact, E‖Ĝ-G‖² / ‖G‖² = V / N with V = κ(1 + V_t) - 1, where V_t is the same number for exactly integrated noise levels
 (MATH A2: E‖G_N-G‖² = (E‖F‖⁴ - ‖G‖²)/N, and a uniform level multiplies E‖F‖⁴ by κ = 134.8 for networks that ignore it).
 V_t is estimated from outer products, our V from the spread of our groups, and both laws are checked against a
-measurement of 16,000 networks at sizes where they can be run.
+measurement of 16,000 networks at sizes where they can be run. Seconds are medians of timings taken in turn.
 
     python -m benchmarks.reference_procedure            # about 12 minutes on one core
 """
@@ -12,13 +12,14 @@ measurement of 16,000 networks at sizes where they can be run.
 from __future__ import annotations
 
 import math
-import time
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import report
+from benchmarks.common import interleaved, report
+from benchmarks.cost_per_network import leaf_of
 from scoregrain import NetworkFamily, measure_geometry
+from scoregrain.geometry.moments import LEAF
 from scoregrain.schedules import concentration, linear_schedule, score_weight
 
 TRUTH, CHECK_REFERENCE, CHECK_OURS, REPEATS = 16_000, 16_000, 512, 8
@@ -51,9 +52,11 @@ def root_mean_square(errors: list[float]) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     family = NetworkFamily.from_preset("iddpm-16")
-    began = time.perf_counter()
+    seconds = interleaved(
+        {"ours": leaf_of(family), "reference": lambda: reference_procedure(family, LEAF, seed=9)}, repeats=15
+    )
+    ours_seconds, reference_seconds = seconds["ours"] / LEAF, seconds["reference"] / LEAF
     truth = measure_geometry(family, TRUTH, seed=1)
-    ours_seconds = (time.perf_counter() - began) / TRUTH
     assert truth.relative_error is not None
     ours_v = truth.relative_error**2 * TRUTH
     ours_predicted = math.sqrt(ours_v / CHECK_OURS)
@@ -65,9 +68,7 @@ def main() -> None:
     kappa = concentration(score_weight(SCHEDULE, "epsilon"))
     reference_v = kappa * (1 + v_levels) - 1
 
-    began = time.perf_counter()
     sums = reference_procedure(family, CHECK_REFERENCE, seed=3)
-    reference_seconds = (time.perf_counter() - began) / CHECK_REFERENCE
     part = CHECK_REFERENCE // REPEATS
     parts = [relative_error(s / part, truth.matrix()) for s in sums]
     whole = relative_error(sum(sums[1:], sums[0]) / CHECK_REFERENCE, truth.matrix())
