@@ -166,4 +166,7 @@ def test_unzero_redraws_zero_layers_with_the_default_law(policy):
 def test_fingerprints_tell_families_apart():
     a, b = family(networks.Tiny), NetworkFamily(networks.Tiny, (1, 6, 6), prediction="v_prediction")
     assert a.fingerprint() == family(networks.Tiny).fingerprint()
+    # the same parameters, normalised in other groups: only the output differs
+    unets = [NetworkFamily.from_preset(name) for name in ("iddpm-16", "unet-16")]
+    assert unets[0].fingerprint() != unets[1].fingerprint()
     assert len({a.fingerprint(), b.fingerprint(), a.fingerprint(seed=1)}) == 3

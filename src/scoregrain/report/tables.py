@@ -1,0 +1,200 @@
+"""The tables of a report: plain text, escaped by whoever writes the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scoregrain.align import Alignment
+from scoregrain.align.alignment import ROUNDING
+from scoregrain.geometry import Cluster, Geometry, summary
+from scoregrain.report.uncertainty import effective_rank_error
+from scoregrain.report.wording import index_ranges, kind_of, measured, number, overlap_text, percent
+
+if TYPE_CHECKING:
+    from scoregrain.report.result import Report
+
+MAX_CLUSTERS = 100
+
+_STRUCTURES = {
+    "channel": "exact: all channels share their directions, none is preferred (I ⊗ A)",
+    "token": "exact: all tokens share one last linear layer (A ⊗ I)",
+    "dense": "none assumed",
+}
+_KIND_TEXT = {
+    "identifiable": "yes",
+    "cluster": "only together",
+    "null": "zero",
+    "unknown": "unknown",
+}
+
+
+class Row(NamedTuple):
+    """One line of a table: what, how much, and what that means."""
+
+    label: str
+    value: str
+    meaning: str = ""
+
+
+def network_rows(geometry: Geometry) -> list[Row]:
+    """Numbers of the networks' geometry."""
+    s, size = summary(geometry), geometry.size
+    networks = "none: closed form (exact)" if geometry.exact else f"{geometry.count}"
+    clusters = f"{len(geometry.clusters)}" if geometry.has_errors else "unknown"
+    relative = "0 (exact)" if geometry.exact else _share(geometry.relative_error)
+    return [
+        Row("Networks measured", networks, "untrained, each drawn anew"),
+        Row("Relative error", relative, "estimated error of the whole geometry over its size (Frobenius norms)"),
+        Row("Largest eigenvalue", measured(s["lambda_max"], s["lambda_max_error"]), "mean square of the output there"),
+        Row("Smallest eigenvalue", _smallest(geometry, s), "the same along the weakest direction"),
+        Row("Trace", measured(s["trace"], s["trace_error"]), "sum of all eigenvalues"),
+        Row(
+            "Effective rank",
+            measured(s["effective_rank"], effective_rank_error(geometry)),
+            f"trace over largest eigenvalue; {size} would be a network without grain",
+        ),
+        Row("Directions identifiable", _identifiable(geometry), "told apart from all others by this measurement"),
+        Row("Clusters", clusters, "what is told apart: single directions, and groups known only as a whole"),
+    ]
+
+
+def _smallest(geometry: Geometry, s: dict[str, Any]) -> str:
+    if geometry.clusters[-1].null:
+        return "0 (exact)" if geometry.exact else "0 within accuracy"
+    return measured(s["lambda_min"], s["lambda_min_error"])
+
+
+def _identifiable(geometry: Geometry) -> str:
+    """Count of what is told apart; exact structure makes eigenspaces of several directions."""
+    if not geometry.has_errors:
+        return "unknown"
+    size = geometry.structure.multiplicity
+    if size == 1:
+        return f"{geometry.identifiable} of {geometry.size}"
+    return f"{geometry.eigenspaces} of {geometry.size // size} eigenspaces of {size} directions each"
+
+
+def alignment_rows(report: Report) -> list[Row]:
+    """Numbers of the alignment, of the data as they are and with the mean image removed."""
+    a, data = report.alignment, report.data
+    rows = [
+        Row("Images", f"{data.count}", "relative error of their second moment: " + _share(data.relative_error)),
+        Row("Alignment", measured(a.natural, a.error), "mean over images x of xᵀGx, G the network's geometry"),
+        Row("Chance", measured(a.haar_mean, _chance_error(report)), _spread(a)),
+        Row("Alignment over chance", measured(a.of_chance, a.of_chance_error), _error_parts(a)),
+        *_range_rows(a),
+        Row("Place in that range", _place(a), "0 smallest, 1 largest; with the error of the alignment alone"),
+    ]
+    if (c := report.centred) is not None:
+        meaning = "the same with the mean image removed from the data"
+        rows.append(Row("Mean image removed: over chance", measured(c.of_chance, c.of_chance_error), meaning))
+        rows += [Row(f"Mean image removed: {r.label.lower()}", r.value) for r in _range_rows(c)]
+    share = percent(report.mean_share, report.mean_share_error)
+    return [*rows, Row("Share of the mean image", share, "of the alignment: μᵀGμ over it, μ the mean image")]
+
+
+def _range_rows(a: Alignment) -> list[Row]:
+    low, high = (
+        _over_chance(value / a.haar_mean, None if error is None else error / a.haar_mean)
+        for value, error in ((a.minimum, a.minimum_error), (a.maximum, a.maximum_error))
+    )
+    return [
+        Row("Smallest possible", low, "over chance: the data turned to suit the network best"),
+        Row("Largest possible", high, "over chance: the data turned the other way"),
+    ]
+
+
+def _over_chance(value: float, error: float | None) -> str:
+    """A bound over chance; up to rounding 0 where the network has a null space that takes all data."""
+    return "0" if error is not None and max(value, error) < ROUNDING else measured(value, error)
+
+
+def _place(a: Alignment) -> str:
+    if a.relative is None:
+        return "all turns are alike (exact)"
+    return measured(a.relative, None if a.error is None else a.error / (a.maximum - a.minimum))
+
+
+def _chance_error(report: Report) -> float | None:
+    """Standard error of ``tr G tr M / D``."""
+    parts = [(g.trace_error, g.trace) for g in (report.geometry, report.data)]
+    if any(error is None for error, _ in parts):
+        return None
+    return report.alignment.haar_mean * math.hypot(*((error or 0.0) / trace for error, trace in parts))
+
+
+def _spread(a: Alignment) -> str:
+    return f"mean over data turned at random; their standard deviation is {number(a.haar_std, 2)}"
+
+
+def _error_parts(a: Alignment) -> str:
+    parts = (("networks", a.error_networks), ("images", a.error_images))
+    texts = [f"{number(error, 2)} from the {what}" for what, error in parts if error]
+    return "of the error, " + ", ".join(texts) if texts else "1 is chance"
+
+
+def _share(error: float | None) -> str:
+    return "unknown" if error is None else percent(error)
+
+
+def cluster_rows(geometry: Geometry) -> tuple[list[tuple[str, ...]], str]:
+    """Rows (indices, size, eigenvalue, overlap, identifiable) of the clusters, and a note when some are left out."""
+    clusters: Sequence[Cluster] = geometry.clusters
+    note, half = "", MAX_CLUSTERS // 2
+    if len(clusters) > MAX_CLUSTERS:
+        note = f"Shown are the first {half} and the last {half} of {len(clusters)}."
+        clusters = [*clusters[:half], *clusters[-half:]]
+    return [_cluster_row(cluster, geometry.structure.multiplicity) for cluster in clusters], note
+
+
+def _cluster_row(cluster: Cluster, multiplicity: int) -> tuple[str, ...]:
+    kind = kind_of(cluster, multiplicity)
+    verdict = "yes, as a whole" if kind == "cluster" and cluster.identifiable else _KIND_TEXT[kind]
+    value = "0 (exact)" if cluster.null and cluster.error == 0 else measured(cluster.value, cluster.error)
+    return index_ranges(cluster.indices), f"{len(cluster.indices)}", value, overlap_text(cluster), verdict
+
+
+def method_rows(geometry: Geometry, command: str) -> list[Row]:
+    """How the geometry was measured, from its ``info``."""
+    from scoregrain import __version__
+
+    info = geometry.info
+    first = int(info.get("first", 0))
+    networks = "closed form: no network is drawn" if geometry.exact else f"{first} to {first + geometry.count - 1}"
+    rows = [
+        ("Command", command),
+        ("Model", info.get("model")),
+        ("Parameters", info.get("parameters")),
+        ("Output stands for", info.get("prediction")),
+        ("Initialisation", info.get("init")),
+        ("Networks", networks),
+        ("Seed", info.get("seed")),
+        ("Drawn", "" if geometry.exact else _reasoned(info.get("draw"), info.get("draw_reason"))),
+        ("Run", "" if geometry.exact else _reasoned(info.get("execution"), info.get("device"))),
+        ("Last layer", _head(info)),
+        ("Structure", _STRUCTURES[geometry.structure.kind] if geometry.structure.multiplicity > 1 else ""),
+        ("Symmetry", geometry.symmetry.name if geometry.symmetry else "none used"),
+        ("Input", info.get("probe")),
+        ("Noise levels", _reasoned(info.get("noise_levels"), f"{info.get('schedule')}, {info.get('steps')} steps")),
+        ("Sensitivity to the noise level", _sensitivity(info.get("timestep_sensitivity"))),
+        ("Fingerprint", info.get("fingerprint")),
+        ("Seconds", info.get("seconds")),
+        ("Versions", f"scoregrain {__version__}, torch {info.get('torch', 'unknown')}"),
+    ]
+    return [Row(label, str(value)) for label, value in rows if value not in (None, "")]
+
+
+def _reasoned(what: Any, why: Any) -> str:
+    return "" if what is None else f"{what}; {why}" if why else str(what)
+
+
+def _head(info: dict[str, Any]) -> str:
+    if info.get("head"):
+        return f"'{info['head']}', integrated out in closed form"
+    return _reasoned("outer products of outputs", info.get("head_reason")) if "head" in info else ""
+
+
+def _sensitivity(value: float | None) -> str:
+    return "" if value is None else f"{number(value, 2)} (0 would be time-blind)"
