@@ -1,6 +1,6 @@
 """Measure an untrained network: its directions and how certain each is.
 
-    python examples/measure_a_preset.py
+python examples/measure_a_preset.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def main(networks: int = 4000) -> sg.Geometry:
     print(f"trace {geometry.trace:.1f} ± {geometry.trace_error or float('nan'):.1f}, D = {geometry.size}")
     print(f"{geometry.identifiable} of {geometry.size} single directions are identifiable; the largest clusters:")
     for cluster in sorted(geometry.clusters, key=lambda c: -len(c.indices))[:3]:
-        print(f"  {len(cluster.indices)} directions around λ = {cluster.value:.3g}, split-half overlap {cluster.overlap}")
+        print(f"  {len(cluster.indices)} directions around λ = {cluster.value:.3g}, halves overlap {cluster.overlap}")
     smallest = geometry.direction(-1)  # the direction the network is expected to model best, (C, H, W)
     print(f"direction of the smallest eigenvalue: shape {tuple(smallest.shape)}, norm {float(smallest.norm()):.3f}")
     return geometry

@@ -1,6 +1,6 @@
 """How the patch size of a transformer sets its grain: exact geometries, no sampling at all.
 
-    python examples/patch_size.py
+python examples/patch_size.py
 """
 
 from __future__ import annotations

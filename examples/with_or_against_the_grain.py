@@ -1,6 +1,6 @@
 """Do these data run with the grain of a network, and how far could a rotation of the data change that?
 
-    python examples/with_or_against_the_grain.py
+python examples/with_or_against_the_grain.py
 """
 
 from __future__ import annotations

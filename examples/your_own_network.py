@@ -1,7 +1,7 @@
 """Bring your own network: anything called as f(x, t) that returns the shape it is given.
 
-    python examples/your_own_network.py
-    scoregrain analyze examples/your_own_network.py:build --shape 1 8 8
+python examples/your_own_network.py
+scoregrain analyze examples/your_own_network.py:build --shape 1 8 8
 """
 
 from __future__ import annotations

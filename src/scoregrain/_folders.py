@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
@@ -20,17 +22,10 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
         ScoregrainError: nothing can be written beside it.
     """
     target = Path(folder)
-    if target.is_symlink() or target.exists():
-        if not overwrite:
-            raise InvalidInputError(f"'{target}' exists; choose another --out or replace it with --overwrite")
-        if target.is_symlink() or not target.is_dir() or not _is_ours(target):
-            raise InvalidInputError(
-                f"'{target}' is not a folder written by scoregrain (it has no config.json): it is not replaced"
-            )
-    try:
-        shutil.rmtree(_temporary(target))
-    except OSError as error:
-        raise _cannot_write(target, error) from error
+    with _explained(target):
+        _refuse_existing(target, overwrite)
+        with _parents(target), _temporary(target):
+            pass
 
 
 @contextmanager
@@ -41,46 +36,87 @@ def new_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> It
         InvalidInputError: the folder exists and may not be replaced.
         ScoregrainError: it cannot be written (no permission, disk full); nothing is left behind.
     """
-    check_target(folder, overwrite=overwrite)
     target = Path(folder)
-    try:
-        temporary = _temporary(target)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
-        yield temporary
-        _replace(temporary, target)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        # safetensors reports a full disk as an error of its own
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise _cannot_write(target, error) from error
-        raise
+    with _explained(target):
+        _refuse_existing(target, overwrite)
+        with _parents(target), _temporary(target) as temporary:
+            yield temporary
+            _replace(temporary, target, overwrite)
+
+
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    if not (target.is_symlink() or target.exists()):
+        return
+    if not overwrite:
+        raise InvalidInputError(f"'{target}' exists; choose another --out or replace it with --overwrite")
+    if target.is_symlink() or not target.is_dir() or not _is_ours(target):
+        raise InvalidInputError(
+            f"'{target}' is not a folder that scoregrain wrote: it is not replaced; choose another --out"
+        )
 
 
 def _is_ours(folder: Path) -> bool:
-    return (folder / "config.json").is_file() or not any(folder.iterdir())
+    """Is the folder empty, or does its ``config.json`` name scoregrain? A diffusers model has one too."""
+    if not any(folder.iterdir()):
+        return True
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "scoregrain" in config
 
 
-def _temporary(target: Path) -> Path:
-    """A new folder beside the target: renaming it is atomic."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _parents(target: Path) -> Iterator[None]:
+    """Make the missing folders above the target; those that end up empty go again."""
+    missing = [parent for parent in target.parents if not parent.exists()]
+    above = next((parent for parent in target.parents if parent not in missing), target)
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"'{above}' is not a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """A new folder beside the target, so that renaming it is atomic; removed unless it was renamed."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    temporary.chmod(0o755)
-    return temporary
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(temporary: Path, target: Path) -> None:
-    """Rename into place; an old folder is moved away first and deleted last."""
-    if not target.exists():
+def _replace(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Rename into place; an old folder is moved away first, deleted last, and moved back when renaming fails."""
+    if not (overwrite and target.exists()):
         temporary.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old / "old")
-    temporary.rename(target)
-    shutil.rmtree(old)
+    with _temporary(target) as aside:
+        old = aside / "old"
+        try:
+            target.rename(old)
+            temporary.rename(target)
+        finally:
+            if old.exists() and not target.exists():
+                old.rename(target)
 
 
-def _cannot_write(target: Path, error: BaseException) -> ScoregrainError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-    return ScoregrainError(f"cannot write '{target}': {reason}")
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn what the system says into one message about the target."""
+    try:
+        yield
+    except Exception as error:
+        # a writer below may have named its own, temporary file; safetensors has an error of its own for a full disk
+        cause = error.__cause__ if isinstance(error, ScoregrainError) else error
+        if isinstance(cause, OSError) or type(cause).__name__ == "SafetensorError":
+            reason = getattr(cause, "strerror", None) or " ".join(str(cause).split())
+            raise ScoregrainError(f"cannot write '{target}': {reason}") from error
+        raise

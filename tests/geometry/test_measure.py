@@ -402,3 +402,48 @@ def test_channel_structure_expands_and_contracts_like_its_dense_matrix():
         geometry.eigenvectors @ torch.diag(geometry.eigenvalues) @ geometry.eigenvectors.T, structure.matrix(a)
     )
     assert float(geometry.contract(b)[0]) == pytest.approx(float((structure.matrix(a) * b).sum()))
+
+
+# several threads ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
+def test_threads_change_nothing_but_the_time(two_threads):
+    """Leaves side by side give the bits of leaves one after the other, and leave torch's setting alone."""
+    side_by_side = measure_geometry(tiny(), 330)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert torch.equal(side_by_side.reduced, measure_geometry(tiny(), 330).reduced)
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
+def test_an_interruption_of_threads_keeps_a_range_without_holes(two_threads):
+    def stop(done, planned):
+        if done == 96:
+            raise KeyboardInterrupt
+
+    with pytest.raises(MeasurementInterruptedError) as caught:
+        measure_geometry(tiny(), 960, progress=stop)
+    kept = caught.value.geometry
+    assert kept.moments.ranges == [(0, kept.count)]
+    assert 96 <= kept.count < 960
+    assert torch.equal(kept.reduced, measure_geometry(tiny(), kept.count).reduced)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
+def test_a_network_that_fails_in_a_thread_is_named(two_threads):
+    class Sometimes(networks.Tiny):
+        def forward(self, x, t):
+            # about one network in fifty divides by zero
+            return super().forward(x, t) / (self.last.bias[0] > -0.13).to(x.dtype)
+
+    with pytest.raises(ScoregrainError, match=r"network \d+ of 'custom' gave a non-finite output"):
+        measure_geometry(NetworkFamily(Sometimes, (1, 6, 6)), 960, estimator="plain")

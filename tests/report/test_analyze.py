@@ -5,6 +5,7 @@ import torch
 
 from scoregrain import InvalidInputError, NetworkFamily, load_images, measure_geometry
 from scoregrain.datasets import Images
+from scoregrain.geometry import MeasurementInterruptedError
 from scoregrain.report import analyze
 from tests.networks import Tiny
 from tests.report import cases
@@ -63,3 +64,18 @@ def test_an_exact_geometry_of_a_transformer():
     assert report.alignment.error_networks == 0
     assert report.mean_share_error > 0
     assert (report.alignment.verdict, report.centred.verdict) == ("against", "with")
+
+
+def test_an_interruption_after_measuring_keeps_the_geometry(monkeypatch):
+    """Ctrl-C while the report is made: what was measured comes with the exception."""
+    family = NetworkFamily.from_preset("dit-16/8")
+    images = load_images("digits", shape=family.shape, limit=64)
+
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scoregrain.report.analysis.report_on", interrupt)
+    with pytest.raises(MeasurementInterruptedError) as caught:
+        analyze(family, images)
+    assert caught.value.geometry is not None
+    assert caught.value.geometry.exact

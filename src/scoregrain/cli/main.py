@@ -1,9 +1,8 @@
-"""Parse the command line, run the command, turn errors into one message and an exit code (ARCHITECTURE 6)."""
+"""Run a command; turn errors into one message and an exit code (ARCHITECTURE 6)."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shlex
 import sys
@@ -28,18 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"scoregrain {__version__}")
         return 0
     try:
-        with _plain_warnings():
-            command = _parse(arguments)
-            if command is not None:
-                command.command = shlex.join(["scoregrain", *arguments])
-            return 0 if command is None else int(command.run())
+        _run(arguments)
+        return 0
     except ScoregrainError as error:
         print(f"scoregrain: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInputError) else 1
-    except KeyboardInterrupt:
-        print("scoregrain: interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"scoregrain: {str(error) or 'interrupted; nothing was written'}", file=sys.stderr)
         return 130
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if os.environ.get("SCOREGRAIN_DEBUG"):
             raise
         text = " ".join(str(error).split())
@@ -49,45 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parse(arguments: list[str]) -> Any:
-    """The command object, or None after its help was printed; imports only what parsing needs."""
+def _run(arguments: list[str]) -> None:
+    """Parse and run a command, and print its result."""
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
         word = arguments[0] if arguments else ""
         said = f"unknown command '{word}'{nearest(word, COMMANDS)}" if arguments else "no command given"
         raise InvalidInputError(f"{said}; commands: {', '.join(COMMANDS)} (scoregrain --help explains them)")
-    import tyro
+    from scoregrain.cli.parsing import parse  # imports what takes seconds
 
-    from scoregrain.cli.analyze import Analyze
-    from scoregrain.cli.measure import Measure
-
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.extras.subcommand_cli_from_dict(
-                {"measure": Measure, "analyze": Analyze},
-                prog="scoregrain",
-                description="Measure the grain of score networks before training, and how data run with it.",
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            return None
-        raise InvalidInputError(_one_line(errors.getvalue(), arguments[0])) from None
-
-
-def _one_line(box: str, command: str) -> str:
-    """The first paragraph of the parser's boxed message, as one line."""
-    words: list[str] = []
-    for line in box.splitlines()[1:]:
-        text = line.strip("│╭╮╰╯─ \t")
-        if not text:
-            if words:
-                break
-            continue
-        words.append(text)
-    message = " ".join(words).replace("{None}|", "")
-    return f"{message} (scoregrain {command} --help explains the arguments)"
+    command = parse(arguments)
+    if command is None:
+        return
+    command.command = shlex.join(["scoregrain", *arguments])
+    with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):  # networks may print too
+        result = command.run()
+    print(result)
 
 
 @contextlib.contextmanager

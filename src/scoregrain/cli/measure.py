@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from scoregrain.cli.model import resolve_device, resolve_model
 from scoregrain.geometry import Geometry, MeasurementInterruptedError, measure_geometry, summary
 from scoregrain.models import NetworkFamily
 
+ROUNDING = 1e-13  # of the largest eigenvalue; eigenvalues below it are shown as 0
+
 
 @dataclass
 class MeasureOptions:
@@ -26,34 +29,34 @@ class MeasureOptions:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A preset such as unet-16, iddpm-16, dit-16/4, or your own network as module:function or file.py:function."""
 
-    networks: int | None = None
+    networks: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Untrained networks to draw (4000 by default); with --tolerance, at most so many."""
 
-    tolerance: float | None = None
+    tolerance: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
     """Draw networks until the relative error is at most this, e.g. 0.02."""
 
     seed: int = 0
     """Network i is a function of this and of i."""
 
-    device: str | None = None
-    """Where the networks run, e.g. cpu or cuda."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE", help_behavior_hint="")] = None
+    """Where the networks run: cpu (the default), cuda, cuda:1, ..."""
 
-    init: str = "as-is"
+    init: Annotated[str, tyro.conf.arg(metavar="POLICY")] = "as-is"
     """as-is, or unzero-head / unzero-all: re-draw the last layer / all layers that start at zero."""
 
-    shape: tuple[int, ...] | None = None
-    """Input shape C H W of your own network."""
+    shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="C H W", help_behavior_hint="")] = None
+    """Input shape of your own network."""
 
-    prediction: str = "epsilon"
+    prediction: Annotated[str, tyro.conf.arg(metavar="KIND")] = "epsilon"
     """What your own network predicts: epsilon, v_prediction, sample, flow or edm."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder to write; ./scoregrain-COMMAND-MODEL-...-N by default."""
 
-    overwrite: bool = False
+    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Replace the folder if scoregrain wrote it."""
 
-    json: bool = False
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print one JSON object on stdout and nothing else there."""
 
     command: tyro.conf.Suppress[str] = ""
@@ -63,7 +66,7 @@ class MeasureOptions:
         return resolve_model(self.model, shape=self.shape, prediction=self.prediction, init=self.init)
 
     def target(self, *names: str) -> Path:
-        """The folder to write, checked before anything is measured."""
+        """The folder to write, checked; asked for before measuring and again when there is something to write."""
         target = self.out or free_folder("-".join(names))
         check_target(target, overwrite=self.overwrite)
         return target
@@ -75,38 +78,51 @@ class MeasureOptions:
             "tolerance": self.tolerance,
             "seed": self.seed,
             "device": resolve_device(self.device),
-            "progress": progress_bar("networks"),
         }
+
+    def keep(self, geometry: Geometry | None, *names: str) -> KeyboardInterrupt:
+        """Save what was measured before Ctrl-C, never over an old result; return the interruption that says so."""
+        if geometry is None:
+            return KeyboardInterrupt("interrupted before the first 32 networks; nothing was written")
+        geometry.info["interrupted"] = True
+        folder = free_folder("-".join(names)) if self.out is None or self.out.exists() else self.out
+        geometry.save(folder)
+        what = "exact geometry is" if geometry.exact else f"{geometry.count} networks measured are"
+        return KeyboardInterrupt(f"interrupted; the {what} kept in '{folder}'")
+
+    def warn_of_tolerance(self, geometry: Geometry) -> None:
+        """Say when --networks ended a measurement before --tolerance was reached."""
+        error = geometry.relative_error
+        if self.tolerance is not None and (error is None or error > self.tolerance):
+            reached = "not known below 512 networks" if error is None else f"{error:.2g}"
+            print(
+                f"warning: --networks {self.networks} ended the measurement before --tolerance {self.tolerance:g} "
+                f"was reached; the relative error is {reached}",
+                file=sys.stderr,
+            )
 
 
 @dataclass
 class Measure(MeasureOptions):
     """Measure the average geometry of an untrained score network: its directions and how certain each is."""
 
-    def run(self) -> int:
-        """Measure, write the folder, print the numbers."""
+    def run(self) -> str:
+        """Measure, write the folder, return the numbers."""
         family = self.family()
-        target = self.target("measure", family.name)
+        names = ("measure", family.name)
+        self.target(*names)
         try:
-            geometry = measure_geometry(family, **self.options())
+            with progress_bar("networks") as progress:
+                geometry = measure_geometry(family, **self.options(), progress=progress)
         except MeasurementInterruptedError as interrupt:
-            return keep_interrupted(interrupt, target, self.overwrite)
-        geometry.save(target, overwrite=self.overwrite)
+            raise self.keep(interrupt.geometry, *names) from None
+        try:
+            target = geometry.save(self.target(*names), overwrite=self.overwrite)
+        except KeyboardInterrupt:
+            raise self.keep(geometry, *names) from None
+        self.warn_of_tolerance(geometry)
         numbers = summary(geometry) | {"seconds": geometry.info["seconds"], "out": str(target)}
-        print(json.dumps(numbers) if self.json else describe(geometry, target))
-        return 0
-
-
-def keep_interrupted(interrupt: MeasurementInterruptedError, target: Path, overwrite: bool) -> int:
-    """Save what was measured before Ctrl-C and say so; return the exit code 130."""
-    geometry = interrupt.geometry
-    if geometry is None:
-        print("scoregrain: interrupted before the first 32 networks; nothing was written", file=sys.stderr)
-        return 130
-    geometry.info["interrupted"] = True
-    geometry.save(target, overwrite=overwrite)
-    print(f"scoregrain: interrupted; the {geometry.count} networks measured are kept in '{target}'", file=sys.stderr)
-    return 130
+        return json.dumps(numbers) if self.json else describe(geometry, target)
 
 
 def describe(geometry: Geometry, target: Path) -> str:
@@ -115,6 +131,8 @@ def describe(geometry: Geometry, target: Path) -> str:
 
     def value(key: str) -> str:
         error = numbers[f"{key}_error"]
+        if abs(numbers[key]) < ROUNDING * numbers["lambda_max"]:
+            return "0 (to rounding)"
         if geometry.exact:
             return f"{numbers[key]:.6g} (exact)"
         return f"{numbers[key]:.5g}" + ("" if error is None else f" ± {error:.2g}")
@@ -149,19 +167,15 @@ def free_folder(stem: str) -> Path:
     return folder
 
 
-def progress_bar(unit: str) -> Callable[[int, int], None]:
-    """A progress callback that draws a bar on stderr, nothing where that is no terminal."""
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a progress callback that draws a bar on stderr, nothing where that is no terminal."""
     from tqdm import tqdm
 
-    bar: Any = None
+    with tqdm(unit=f" {unit}", disable=None, leave=False, delay=1.0) as bar:
 
-    def update(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=total, unit=f" {unit}", disable=None, leave=False, delay=1.0)
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-    return update
+        yield update

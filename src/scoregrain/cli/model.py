@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,61 +33,89 @@ def resolve_model(
         InvalidInputError: unknown word, or a function without a shape.
         ScoregrainError: the module or the function raised.
     """
-    if word.split(":")[0] in preset_names() or ":" not in word:
-        if word.split(":")[0] not in preset_names():
-            raise InvalidInputError(_unknown(word))
+    if is_preset(word):
         if shape is not None or prediction != "epsilon":
             raise InvalidInputError(f"--shape and --prediction belong to your own networks; '{word}' is a preset")
         return NetworkFamily.from_preset(word, init=init)
-    build = _function(word)
+    where, _, name = word.rpartition(":")
+    if not (where and name):
+        raise InvalidInputError(_unknown(word))
+    build = _function(where, name)
     if shape is None:
         raise InvalidInputError(f"'{word}' needs the shape of its input: --shape C H W")
     return NetworkFamily(build, shape, prediction=prediction, init=init, name=word, config={"build": word})
 
 
+def is_preset(word: str) -> bool:
+    """Does the word name a preset, with or without options?"""
+    return word.split(":")[0] in preset_names()
+
+
 def _unknown(word: str) -> str:
     """Message for a word that names no model, with the likely mistake."""
-    if word == "digits" or word.endswith(".npz"):
-        return f"'{word}' is data, not a model; the model comes first: scoregrain analyze MODEL DATA"
+    path = word.rstrip(":")
+    if path.endswith(".py"):
+        return f"'{path}' is a Python file: name its function that builds the network, as in {path}:build"
+    if word == "digits" or word.endswith(".npz") or os.path.isdir(word):
+        what = "a folder" if os.path.isdir(word) else "data"
+        return f"'{word}' is {what}, not a model; the model comes first: scoregrain analyze MODEL DATA"
     return (
-        f"unknown model '{word}'{nearest(word, preset_names())}; expected a preset ({', '.join(preset_names())}) "
-        "or your own module:function"
+        f"unknown model '{word}'{nearest(word, preset_names())}; expected a preset ({', '.join(preset_names())}), "
+        "module:function or file.py:function"
     )
 
 
-def _function(word: str) -> Callable[[], Any]:
-    """Import ``module:function`` or ``file.py:function`` of the user's own code."""
-    where, _, name = word.rpartition(":")
-    try:
-        module = _load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        raise InvalidInputError(
-            f"unknown model '{word}': {error}; expected a preset ({', '.join(preset_names())}), module:function "
-            "or file.py:function"
-        ) from error
-    except ScoregrainError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise ScoregrainError(f"importing '{where}' failed: {type(error).__name__}: {text}") from error
+def _function(where: str, name: str) -> Callable[[], Any]:
+    """Import a function that builds a network from a module or a file of the user's own code."""
+    module = _import(where)
     function = getattr(module, name, None)
     if not callable(function):
-        raise InvalidInputError(f"'{where}' has no function '{name}'{nearest(name, vars(module))}")
+        known = [word for word, value in vars(module).items() if callable(value)]
+        raise InvalidInputError(
+            f"'{where}' has no function '{name}'{nearest(name, known)}; expected one that returns a new network"
+        )
 
     def build() -> Any:
-        try:
+        with _explained(f"building a network by '{where}:{name}'"):
             return function()
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise ScoregrainError(f"'{word}' failed to build a network: {type(error).__name__}: {text}") from error
 
     return build
 
 
+def _import(where: str) -> ModuleType:
+    """Import a file, or a module that Python finds from the current folder."""
+    if where.endswith(".py"):
+        if not os.path.isfile(where):
+            raise InvalidInputError(f"no such file: '{where}'")
+        with _explained(f"importing '{where}'"):
+            return _load_file(Path(where))
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    with _explained(f"importing '{where}'"):
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+                raise  # something else that the module imports is missing
+            raise InvalidInputError(_unknown(where)) from error
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turn whatever the user's own code raises into one message."""
+    try:
+        yield
+    except ScoregrainError:
+        raise
+    except (Exception, SystemExit) as error:  # a script that parses its own arguments exits
+        text = " ".join(str(error).split())
+        raise ScoregrainError(f"{doing} failed: {type(error).__name__}: {text}") from error
+
+
 def _load_file(path: Path) -> ModuleType:
     """Import one Python file under its own name."""
-    if not path.is_file():
-        raise InvalidInputError(f"no such file: '{path}'")
+    if str(path.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(path.parent.resolve()))  # as Python does for a script
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -102,8 +132,8 @@ def resolve_device(word: str | None) -> torch.device:
         InvalidInputError: no such device.
     """
     try:
-        device = torch.device(word or "cpu")
-        torch.zeros(1, device=device)
+        device = torch.device("cpu" if word is None else word)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         text = " ".join(str(error).split())
         raise InvalidInputError(f"device '{word}' cannot be used: {text[:200]}") from error

@@ -62,7 +62,7 @@ def check_range(value_range: Range | None) -> Range | None:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(high - low) and low < high):
-        raise InvalidInputError(f"value_range must be two numbers (lo, hi) with lo < hi, got {value_range!r}")
+        raise InvalidInputError(f"value_range (--range LO HI) must be two numbers with LO < HI, got {value_range!r}")
     return low, high
 
 

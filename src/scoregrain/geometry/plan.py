@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from functools import cached_property
 from typing import Any
 
@@ -125,16 +126,24 @@ class Plan:
 
     def start(self, device: torch.device | str | None) -> None:
         """Make ready to draw networks on a device."""
-        self.stack = NetworkStack(self.family, self.laws, self.seed, device)
+        self.device = torch.device(device or "cpu")
+        self._local = threading.local()
+        self.execution = self._stack().execution
+
+    def _stack(self) -> NetworkStack:
+        """The calling thread's own networks: they hold buffers, and modules whose parameters are swapped."""
+        if not hasattr(self._local, "stack"):
+            self._local.stack = NetworkStack(self.family, self.laws, self.seed, self.device)
+        stack: NetworkStack = self._local.stack
+        return stack
 
     def measure(self, start: int, stop: int) -> Tensor:
-        """Sum of the reduced second moments of the networks ``start … stop - 1`` of one leaf."""
+        """Sum of the reduced second moments of the networks ``start … stop - 1`` of one leaf; any thread may call."""
+        stack = self._stack()
         t, x = self._probe_leaf(start, stop)
-        device = self.stack.device
-        layer = self.head.layer if self.head else None
-        output, features = self.stack.outputs(
-            self.stack.parameters(range(start, stop)), x.to(device), t.to(device), layer
-        )
+        parameters, layer = stack.parameters(range(start, stop)), self.head.layer if self.head else None
+        output, features = stack.outputs(parameters, x.to(self.device, stack.dtype), t.to(self.device), layer)
+        self.execution = stack.execution
         if not torch.isfinite(features).all():
             bad = int((~torch.isfinite(features.flatten(1))).any(1).nonzero()[0])
             raise ScoregrainError(f"network {start + bad} of '{self.family.name}' gave a non-finite output")
@@ -152,11 +161,12 @@ class Plan:
         t = self.levels.sample(self.seed, leaf)
         x = self.probe.sample(t.flatten(), self.schedule, stream(self.seed, "probe", leaf))
         part = slice(start - leaf * LEAF, stop - leaf * LEAF)
-        return t[part], x.reshape(*t.shape, *self.family.shape)[part].to(self.stack.dtype)
+        return t[part], x.reshape(*t.shape, *self.family.shape)[part]
 
     def info(self) -> dict[str, Any]:
         """How the measurement is done, for artefacts and reports."""
-        stack = getattr(self, "stack", None)
+        sampled = hasattr(self, "device")
+        drawn = "in-place" if self.laws.in_place else "constructor"
         return {
             "model": self.family.name,
             "family": dict(self.family.config),
@@ -168,9 +178,9 @@ class Plan:
             "probe": self.probe.name,
             "schedule": self.schedule.name,
             "steps": self.schedule.num_steps,
-            "draw": stack.draw if stack else "none: closed form",
+            "draw": drawn if sampled else "none: closed form",
             "draw_reason": self.laws.reason,
-            "execution": stack.execution if stack else "none: closed form",
+            "execution": self.execution if sampled else "none: closed form",
             "head": self.head.layer if self.head else "",
             "head_reason": self.head_reason,
             "structure": self.structure.kind,
@@ -178,7 +188,7 @@ class Plan:
             "noise_levels": "exact (the networks ignore them)" if self.levels.ignored else "importance sampled",
             "probes_per_network": self.levels.per_network,
             "timestep_sensitivity": self.sensitivity,
-            "device": str(stack.device) if stack else "cpu",
+            "device": str(self.device) if sampled else "cpu",
             "torch": torch.__version__,
         }
 

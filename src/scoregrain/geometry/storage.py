@@ -110,27 +110,34 @@ def load_geometry(folder: str | os.PathLike[str]) -> Geometry:
     if not config_file.is_file():
         raise InvalidInputError(f"'{folder}' is not a saved geometry: it has no config.json")
     try:
-        config = json.loads(config_file.read_text())
-        groups = load_file(folder / "groups.safetensors")
-    except Exception as error:  # json, safetensors and the system each raise their own
-        raise ScoregrainError(f"'{folder}' cannot be read: {' '.join(str(error).split())[:200]}") from error
-    kind = str(config.get("kind", "")).removesuffix(" geometry")
-    if kind not in ("network", "data") or config.get("format") != FORMAT:
-        raise InvalidInputError(
-            f"'{folder}' holds '{config.get('kind')}' of format {config.get('format')}, "
-            f"expected a geometry of format {FORMAT}"
-        )
+        config = json.loads(config_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+    kind, version = (config.get("kind"), config.get("format")) if isinstance(config, dict) else (None, None)
+    if kind not in ("network geometry", "data geometry") or version != FORMAT:
+        found = f"'{kind}' of format {version}" if kind else "no geometry"
+        raise InvalidInputError(f"'{folder}' holds {found}, expected a geometry of format {FORMAT}")
+    try:
+        return _rebuild(kind.removesuffix(" geometry"), config, load_file(folder / "groups.safetensors"))
+    except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> ScoregrainError:
+    text = " ".join(str(error).split())[:200]
+    return ScoregrainError(f"'{folder}' cannot be read, a file is missing or damaged: {type(error).__name__}: {text}")
+
+
+def _rebuild(kind: str, config: dict[str, Any], groups: dict[str, Tensor]) -> Geometry:
+    """The geometry of a configuration and its groups, which are checked against each other."""
+    structure = _structure(config, groups)
+    totals, ranges = groups["totals"], groups["ranges"].tolist()
+    if totals.shape != (len(ranges), structure.reduced, structure.reduced) or not len(ranges):
+        raise ValueError(f"groups of shape {tuple(totals.shape)} do not fit a geometry of shape {structure.shape}")
     moments = Moments()
-    for (start, stop), total in zip(groups["ranges"].tolist(), groups["totals"], strict=True):
-        moments.groups.append(Group(start, stop, total))
-    return Geometry(
-        kind,
-        _structure(config, groups),
-        moments,
-        symmetry=symmetry_by_name(config["symmetry"]) if config["symmetry"] else None,
-        exact=config["exact"],
-        info=config["info"],
-    )
+    moments.groups = [Group(start, stop, total) for (start, stop), total in zip(ranges, totals, strict=True)]
+    symmetry = symmetry_by_name(config["symmetry"]) if config["symmetry"] else None
+    return Geometry(kind, structure, moments, symmetry=symmetry, exact=config["exact"], info=config["info"])
 
 
 def _structure(config: dict[str, Any], groups: dict[str, Tensor]) -> Structure:
@@ -141,7 +148,9 @@ def _structure(config: dict[str, Any], groups: dict[str, Tensor]) -> Structure:
             return ChannelStructure(shape)
         case "token":
             return TokenStructure(shape, config["reduced"], groups["permutation"])
-    return DenseStructure(shape)
+        case "dense":
+            return DenseStructure(shape)
+    raise ValueError(f"unknown structure '{config['structure']}'")
 
 
 def merge_geometries(geometries: Sequence[Geometry]) -> Geometry:

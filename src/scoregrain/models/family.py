@@ -120,6 +120,8 @@ def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> T
     output = getattr(output, "sample", output)
     if not isinstance(output, Tensor):
         raise InvalidInputError(f"the network returned {type(output).__name__}, expected a tensor")
+    if not output.is_floating_point():
+        raise InvalidInputError(f"the network returned {output.dtype}, expected floating-point numbers")
     if output.shape != x.shape:
         raise InvalidInputError(
             f"the network returned shape {tuple(output.shape)} for an input of shape {tuple(x.shape)}; "

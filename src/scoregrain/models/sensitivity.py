@@ -45,9 +45,9 @@ def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...]) -> float:
     sensitivity = float(spread / rms) if rms > 0 else 0.0
     if sensitivity < BLIND:
         warnings.warn(
-            "this network is time-blind: its output does not depend on the noise level t, for any weights. With one "
-            "channel per GroupNorm group the normalisation removes the time embedding (MATH A11). Use fewer groups "
-            "(the unet-* presets do) unless you reproduce published results.",
+            "this network is time-blind: its output does not depend on the noise level t. A usual cause is one channel "
+            "per GroupNorm group, as in the iddpm presets: the normalisation removes the time embedding, for any "
+            "weights (MATH A11). Use fewer groups, as the unet presets do, unless you reproduce published results.",
             TimeBlindWarning,
             stacklevel=2,
         )

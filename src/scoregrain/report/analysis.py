@@ -12,7 +12,13 @@ from scoregrain._errors import InvalidInputError, TimeBlindWarning
 from scoregrain.align import Alignment, mean_image_share, measure_alignment
 from scoregrain.align.alignment import ROUNDING
 from scoregrain.datasets import Images
-from scoregrain.geometry import Geometry, data_geometry, mean_image, measure_geometry
+from scoregrain.geometry import (
+    Geometry,
+    MeasurementInterruptedError,
+    data_geometry,
+    mean_image,
+    measure_geometry,
+)
 from scoregrain.models import NetworkFamily
 from scoregrain.report.cautions import cautions
 from scoregrain.report.energy import energies
@@ -51,6 +57,7 @@ def analyze(
     Raises:
         InvalidInputError: shapes differ, the geometry is another family's, a geometry comes with ``networks`` or
             ``tolerance``, or the images are all zero; and what :func:`scoregrain.measure_geometry` raises.
+        MeasurementInterruptedError: Ctrl-C; carries the geometry as far as it was measured.
     """
     if images.shape != family.shape:
         raise InvalidInputError(
@@ -69,7 +76,10 @@ def analyze(
             geometry = measure_geometry(
                 family, networks, tolerance=tolerance, seed=seed, device=device, progress=progress
             )
-    return report_on(geometry, images)
+    try:
+        return report_on(geometry, images)
+    except KeyboardInterrupt:
+        raise MeasurementInterruptedError(geometry) from None
 
 
 def _check_family(family: NetworkFamily, geometry: Geometry) -> None:

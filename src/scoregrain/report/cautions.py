@@ -31,9 +31,9 @@ def _about_networks(geometry: Geometry) -> Iterator[str]:
     info = geometry.info
     if info.get("timestep_sensitivity", 1.0) < BLIND:
         yield (
-            "This network is time-blind: its output does not depend on the noise level, for any weights. With one "
-            "channel in each GroupNorm group the normalisation removes the time embedding. Train it only to reproduce "
-            "published results; the unet presets have fewer groups and do see the noise level."
+            "This network is time-blind: its output does not depend on the noise level. A usual cause is one channel "
+            "in each GroupNorm group, as in the iddpm presets: the normalisation removes the time embedding, for any "
+            "weights. Train it only to reproduce published results; the unet presets do see the noise level."
         )
     if info.get("init", "as-is") != "as-is":
         yield (

@@ -1,0 +1,185 @@
+"""MODEL: presets, own networks, and what is refused."""
+
+import sys
+
+import pytest
+
+from scoregrain.geometry import Geometry
+from scoregrain.models import preset_names
+from tests.cli.command import TINY
+
+SHAPE = ("--shape", "1", "6", "6")
+FILE = """
+import torch
+from torch import nn
+
+number = 3
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(36, 8), nn.Linear(8, 36)
+
+    def forward(self, x, t):
+        return self.last(torch.tanh(self.first(x.flatten(1)))).reshape(x.shape)
+
+class Loud(Net):
+    def forward(self, x, t):
+        print("hello")
+        return super().forward(x, t)
+
+class Needs(Net):
+    def __init__(self, width):
+        super().__init__()
+
+class OneArgument(Net):
+    def forward(self, x):
+        return super().forward(x, None)
+
+class Nothing(Net):
+    def forward(self, x, t):
+        return None
+
+class Leaves(Net):
+    def forward(self, x, t):
+        raise SystemExit(3)
+
+def text():
+    return "network"
+"""
+
+
+@pytest.fixture
+def file(folder, monkeypatch):
+    """A file of networks, mine.py, in the working directory."""
+    for name in ("mine", "broken"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, name)
+    (folder / "mine.py").write_text(FILE)
+    return folder / "mine.py"
+
+
+# own networks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["mine.py", "./mine.py", "mine"])
+def test_own_networks_of_a_file_or_a_module(command, file, where):
+    """A module is found in the working directory whether or not Python was told to look there."""
+    sys.path[:] = [path for path in sys.path if path]
+    numbers = command.runs("measure", f"{where}:Net", *SHAPE, "--networks", "32", "--json").json
+    geometry = Geometry.load(numbers["out"])
+    assert geometry.info["model"] == f"{where}:Net"
+    assert geometry.info["family"] == {"build": f"{where}:Net"}
+    assert geometry.shape == (1, 6, 6)
+
+
+def test_a_file_may_import_its_neighbours(command, file, folder):
+    (folder / "below").mkdir()
+    (folder / "below" / "broken.py").write_text("from neighbour import Net")
+    file.rename(folder / "below" / "neighbour.py")
+    command.runs("measure", "below/broken.py:Net", *SHAPE, "--networks", "32")
+
+
+def test_what_a_network_prints_does_not_reach_the_json(command, file):
+    outcome = command.runs("measure", "mine.py:Loud", *SHAPE, "--networks", "32", "--json")
+    assert outcome.json["networks"] == 32
+    assert "hello" in outcome.err
+
+
+def test_a_zero_head_can_be_redrawn(command):
+    words = ("measure", "tests.networks:ZeroHead", *SHAPE, "--networks", "32")
+    line = command.refuses(*words, code=1, saying=("exactly zero", "last layer 'last'", "--init unzero-head"))
+    assert "tests.networks:ZeroHead" in line
+    numbers = command.runs(*words, "--init", "unzero-head", "--json").json
+    assert numbers["lambda_max"] > 0
+    assert Geometry.load(numbers["out"]).info["init"] == "unzero-head"
+
+
+def test_what_the_networks_predict_is_kept(command):
+    numbers = command.runs("measure", *TINY, "--networks", "32", "--prediction", "v_prediction", "--json").json
+    assert Geometry.load(numbers["out"]).info["prediction"] == "v_prediction"
+
+
+# what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("unet-17", "unet-16"), ("Unet16", "unet-16"), ("dit-16-2", "dit-16/2"), ("iddpm-cifar10", "iddpm-cifar")],
+)
+def test_the_nearest_preset_is_named(command, word, nearest):
+    command.refuses(
+        "measure", word, code=2, saying=(f"unknown model '{word}' (did you mean '{nearest}'?)", "expected a preset")
+    )
+
+
+@pytest.mark.parametrize("word", ["", " ", ":", ":Net", "resnet", "x" * 5000])
+def test_an_unknown_model_lists_what_there_is(command, word):
+    line = command.refuses("measure", word, code=2, saying=("unknown model", "file.py:function"))
+    assert all(name in line for name in preset_names())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "saying"),
+    [
+        (["nowhere:Net", *SHAPE], 2, ("unknown model 'nowhere'", "module:function")),
+        (["nowhere.py:Net", *SHAPE], 2, "no such file: 'nowhere.py'"),
+        (["mine.py"], 2, ("'mine.py' is a Python file", "mine.py:build")),
+        (["mine.py:"], 2, "'mine.py' is a Python file"),
+        (["mine.py:net", *SHAPE], 2, ("'mine.py' has no function 'net'", "did you mean 'Net'?")),
+        (["mine.py:number", *SHAPE], 2, "'mine.py' has no function 'number'"),
+        (["mine.py:Net"], 2, ("'mine.py:Net' needs the shape of its input", "--shape C H W")),
+        (["mine.py:Net", "--shape", "6"], 2, "shape (6,) is not (channels, *space)"),
+        (["mine.py:Net", "--shape", "1", "0", "6"], 2, "shape (1, 0, 6)"),
+        (["mine.py:Net", "--shape", "1", "-6", "6"], 2, "shape (1, -6, 6)"),
+        (["mine.py:Net", "--shape", "1", "1", "1", "1", "1"], 2, "one to three space dimensions"),
+        (["mine.py:Net", "--shape", "1", "5", "5"], 1, ("the network failed on an input of shape", "RuntimeError")),
+        (["mine.py:Net", "--shape", "1", "100", "100"], 2, "D = 10000"),
+        (["mine.py:Net", *SHAPE, "--prediction", "eps"], 2, ("unknown prediction 'eps'", "did you mean 'epsilon'?")),
+        (["mine.py:Needs", *SHAPE], 1, ("building a network by 'mine.py:Needs' failed", "'width'")),
+        (["mine.py:OneArgument", *SHAPE], 1, ("the network failed", "takes 2 positional arguments but 3")),
+        (["mine.py:Nothing", *SHAPE], 2, "the network returned NoneType, expected a tensor"),
+        (["mine.py:text", *SHAPE], 2, ("'mine.py:text' returned str", "nn.Module")),
+        (["tests.networks:WrongShape", *SHAPE], 2, ("returned shape", "2, 6, 6)", "1, 6, 6)")),
+        (["tests.networks:NoParameters", *SHAPE], 2, "no parameters"),
+        (["tests.networks:NotFinite", *SHAPE], 1, "non-finite"),
+        (["tests.networks:Raises", *SHAPE], 1, "RuntimeError: expected 3 channels"),
+        (["tests.networks:same_again", *SHAPE], 1, "equal parameters"),
+        (["tests.networks:fails_to_build", *SHAPE], 1, ("'tests.networks:fails_to_build' failed", "KeyError: 'width'")),
+        (["unet-16", *SHAPE], 2, "'unet-16' is a preset"),
+        (["unet-16", "--prediction", "sample"], 2, "'unet-16' is a preset"),
+        (["unet-16:c=x"], 2, ("unknown option 'c=x'", "c=1")),
+        (["unet-16:c=0"], 2, "unknown option 'c=0'"),
+        (["unet-64"], 2, ("D = 12288", "4096")),
+    ],
+)
+def test_networks_that_cannot_be_measured_say_why(command, file, words, code, saying):
+    command.refuses("measure", *words, "--networks", "32", code=code, saying=saying)
+
+
+@pytest.mark.parametrize(
+    ("text", "saying"),
+    [
+        ("raise ValueError('of two\\nlines')", "ValueError: of two lines"),
+        ("def net(:", "SyntaxError: invalid syntax"),
+        ("import not_installed", "No module named 'not_installed'"),
+        ("raise SystemExit(2)", "SystemExit: 2"),
+    ],
+)
+@pytest.mark.parametrize("where", ["broken.py", "broken"])
+def test_code_that_cannot_be_imported(command, file, folder, where, text, saying):
+    (folder / "broken.py").write_text(text)
+    command.refuses("measure", f"{where}:Net", *SHAPE, code=1, saying=(f"importing '{where}' failed", saying))
+
+
+def test_a_network_that_leaves_the_program(command, file):
+    outcome = command("measure", "mine.py:Leaves", *SHAPE)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("scoregrain: unexpected SystemExit: 3")
+
+
+def test_analyze_refuses_the_same_networks(command, images):
+    command.refuses("analyze", "tests.networks:ZeroHead", "images.npz", *SHAPE, code=1, saying="--init unzero-head")
+    command.refuses("analyze", "tests.networks:WrongShape", "images.npz", *SHAPE, code=2, saying="returned shape")
+    command.refuses("analyze", "unet-17", "images.npz", code=2, saying="did you mean 'unet-16'?")
+    command.refuses("analyze", "tests.networks:Tiny", "--shape", "1", "6", code=2, saying="(C, H, W)")
