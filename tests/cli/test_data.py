@@ -56,8 +56,8 @@ def test_arrays_that_are_no_images(command, folder, arrays, saying):
     ("words", "saying"),
     [
         (["images.npz", "--range", "0", "100"], ("integer pixels must lie in [0, 100]", "found 0 to 255")),
-        (["images.npz", "--range", "1", "0"], ("two numbers (lo, hi) with lo < hi", "(1.0, 0.0)")),
-        (["images.npz", "--range", "nan", "1"], ("two numbers (lo, hi)", "(nan, 1.0)")),
+        (["images.npz", "--range", "1", "0"], ("--range LO HI", "two numbers with LO < HI", "(1.0, 0.0)")),
+        (["images.npz", "--range", "nan", "1"], ("two numbers", "(nan, 1.0)")),
         (["digits", "--range", "0", "1"], ("embedded digits (0..16) is known", "--range")),
         (["images.npz", "--images", "1"], "--images is 1, expected at least 2"),
         (["images.npz", "--images", "-3"], "--images is -3, expected at least 2"),

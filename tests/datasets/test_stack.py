@@ -147,7 +147,7 @@ def test_a_range_that_looks_smaller_is_noted(array: np.ndarray, words: str) -> N
     [(1, 0), (1, 1), (0,), (0, 1, 2), (0, float("nan")), (0, float("inf")), "ab", 5, (-1.7e308, 1.7e308)],
 )
 def test_a_range_must_be_two_finite_numbers_in_order(bad: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"value_range must be two numbers \(lo, hi\) with lo < hi"):
+    with pytest.raises(InvalidInputError, match=r"must be two numbers with LO < HI"):
         check_range(bad)
 
 
