@@ -149,7 +149,7 @@ def test_bad_arguments_are_refused(numbered: np.ndarray) -> None:
         load_images(numbered, shape=(1, 64))
     with pytest.raises(InvalidInputError, match="channels"):
         load_images(numbered, shape=(4, 1, 1))
-    with pytest.raises(InvalidInputError, match="lo < hi"):
+    with pytest.raises(InvalidInputError, match="LO < HI"):
         load_images(numbered, value_range=(1, 0))
 
 
