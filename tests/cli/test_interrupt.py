@@ -164,6 +164,8 @@ def test_a_real_signal(command, folder):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        # a shell that starts the tests in the background has them, and what they start, ignore the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not (folder / "measuring").exists() and process.poll() is None and time.monotonic() < deadline:
