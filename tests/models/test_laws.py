@@ -74,6 +74,7 @@ def same_rows(network):
         (lambda n: nn.init.normal_(n.first.weight, std=(1 / 27) ** 0.5), "first.weight is not"),
         (lambda n: n.last.weight.data.mul_(0.9), "last.weight is not"),
         (lambda n: n.last.weight.data.abs_(), "last.weight is not"),
+        (lambda n: torch.nn.utils.parametrizations.weight_norm(n.last), "last.bias and 2 more is not"),
         (copied, "middle.1.weight starts as a copy of middle.0.weight"),
         (same_rows, "middle.0.weight is not"),
         (lambda n: n.register_buffer("phase", torch.rand(3)), "buffer phase is random"),

@@ -130,7 +130,8 @@ def _obstacle(
 
 def _law(draws: Tensor, module: nn.Module, local: str) -> TensorLaw | None:
     """The law that stacked draws ``(8, *shape)`` of one parameter agree with, None without one."""
-    if type(module) not in _WEIGHTED + _CONSTANT:
+    # weight_norm and the like put parameters of other names into a known layer
+    if type(module) not in _WEIGHTED + _CONSTANT or local not in ("weight", "bias"):
         return None
     if all(torch.equal(draws[0], other) for other in draws[1:]):
         return TensorLaw(0.0, draws[0].clone())
