@@ -210,7 +210,7 @@ def test_sampled_noise_levels_are_unbiased():
     with torch.no_grad():
         for i in range(1024):
             network.load_state_dict({name: value[0] for name, value in stack.parameters([i]).items()})
-            phase = t[:, None] / 200
+            phase = 20 * t[:, None] / 200  # the network is told t·1000/T
             h = network.first(torch.zeros(50, 1, 6, 6))
             h = h + 2 * network.time(torch.cat([phase.cos(), phase.sin()], dim=1))[:, :, None, None]
             for layer in network.middle:

@@ -62,8 +62,8 @@ def test_an_oblong_kernel_or_image_has_no_transposition():
     oblong = Timeless(nn.Conv2d(1, 1, (3, 1), padding=(1, 0)))
     assert Transposition().verify(oblong, (1, 4, 4)) == float("inf")
     assert Transposition().verify(stride_free(), (1, 4, 6)) == float("inf")
-    assert isinstance(find_symmetry(stride_free(), (1, 4, 6)), Flip)
-    assert isinstance(find_symmetry(stride_free(), (1, 4, 4)), Transposition)
+    assert isinstance(find_symmetry([stride_free()], (1, 4, 6)), Flip)
+    assert isinstance(find_symmetry([stride_free()], (1, 4, 4)), Transposition)
 
 
 def test_no_symmetry_where_positions_differ():
@@ -76,7 +76,7 @@ def test_no_symmetry_where_positions_differ():
             return self.conv(x) + self.bias
 
     torch.manual_seed(0)
-    assert find_symmetry(Positional(), (1, 4, 4)) is None
+    assert find_symmetry([Positional()], (1, 4, 4)) is None
 
 
 def test_sectors_have_the_right_sizes_and_decompose_an_average():

@@ -43,14 +43,14 @@ def test_default_layers_are_drawn_in_place_with_their_variances():
 
 def test_xavier_layers_are_recognised():
     def build():
-        layer = nn.Linear(30, 50)
+        layer = nn.Linear(30, 30)
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
         return Timeless(layer)
 
     laws = verify_laws(family(build, (1, 30)))
     assert laws.in_place
-    assert laws.tensors["0.weight"].variance == pytest.approx(2 / 80)
+    assert laws.tensors["0.weight"].variance == pytest.approx(2 / 60)
     assert laws.tensors["0.bias"].is_zero
 
 
@@ -58,9 +58,25 @@ def copied(network):
     network.middle[1].weight = nn.Parameter(network.middle[0].weight.clone())
 
 
+def negated(network):
+    network.middle[1].weight = nn.Parameter(-network.middle[0].weight.detach())
+
+
+def transposed(network):
+    network.middle[1].weight = nn.Parameter(network.middle[0].weight.detach().transpose(0, 1).clone())
+
+
 def mirrored(network):
     w = network.middle[0].weight
-    w.data[1] = -w.data[0]
+    w.data[1::2] = -w.data[::2]
+
+
+def small_bias(network):
+    nn.init.normal_(network.last.bias, std=1e-3)
+
+
+def narrow_bias(network):
+    nn.init.uniform_(network.last.bias, -0.06, 0.06)
 
 
 def same_rows(network):
@@ -76,6 +92,12 @@ def same_rows(network):
         (lambda n: n.last.weight.data.abs_(), "last.weight is not"),
         (lambda n: torch.nn.utils.parametrizations.weight_norm(n.last), "last.bias and 2 more is not"),
         (copied, "middle.1.weight starts as a copy of middle.0.weight"),
+        (negated, "middle.1.weight starts as a copy of middle.0.weight"),
+        (transposed, "middle.1.weight starts as a copy of middle.0.weight"),
+        (mirrored, "middle.0.weight is not"),
+        (small_bias, "last.bias is not"),
+        (narrow_bias, "last.bias is not"),
+        (lambda n: setattr(n, "extra", torch.nn.Linear(1, 1).to(torch.bfloat16)), "several dtypes"),
         (same_rows, "middle.0.weight is not"),
         (lambda n: n.register_buffer("phase", torch.rand(3)), "buffer phase is random"),
         (lambda n: n.register_parameter("scale", nn.Parameter(torch.ones(1))), "scale is not a known layer's"),

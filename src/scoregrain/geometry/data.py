@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
+from scoregrain._random import stream
 from scoregrain.geometry.core import Geometry
 from scoregrain.geometry.moments import Group, Moments
 from scoregrain.geometry.spectrum import MIN_GROUPS
@@ -19,8 +20,8 @@ GROUP_BYTES = 2**28  # memory for the groups' matrices, as long as 16 remain
 def data_geometry(images: Any, *, name: str = "data", centred: bool = False) -> Geometry:
     """Second moment ``M = (1/N) Σ x xᵀ`` of images, uncentred as in MATH A5, with its sampling error.
 
-    Image i belongs to group ``i mod g``, so that sets sorted by class have groups alike; the error is that of
-    independent images.
+    Images are dealt to groups in a fixed random order, so that the error is that of independent images also for sets
+    that are sorted.
 
     Args:
         images: ``(N, C, *space)`` tensor or array, or an object with such a tensor as ``.pixels``.
@@ -44,8 +45,9 @@ def data_geometry(images: Any, *, name: str = "data", centred: bool = False) -> 
     scale = len(x) / (len(x) - 1) if centred else 1.0
     moments = Moments()
     start = 0
+    order = torch.randperm(len(x), generator=stream(0, "data-groups"))
     for j in range(groups):
-        part = rows[j::groups].double() - mean
+        part = rows[order[j::groups]].double() - mean
         moments.groups.append(Group(start, start + len(part), scale * (part.T @ part)))
         start += len(part)
     info = {"data": name, "images": len(x), "centred": centred, "torch": torch.__version__}

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from scoregrain.geometry.structure import ChannelStructure, Structure, TokenStructure
-from scoregrain.models import InitLaws, evaluate, last_layer, random_input
+from scoregrain.models import InitLaws, captured_input, evaluate, last_layer, random_input
 
 
 class Head(ABC):
@@ -133,8 +134,9 @@ class TokenHead(Head):
 def find_head(network: nn.Module, shape: tuple[int, ...], laws: InitLaws) -> tuple[Head | None, str]:
     """Find the last layer and verify that it is a head; return it, or None and why not.
 
-    Verified: the layer runs last and once, its parameters are its own and follow a zero-mean law, and the rest of
-    the network behind it is a permutation — by running it on basis indices and by superposition on a random input.
+    Verified by running the network: the layer runs last and once, on one sample a sample of the batch; it computes
+    what a layer of its kind does; its weights act nowhere else; and what follows it only rearranges its output, on
+    basis indices and on a random input. The laws of its weights must be known, with zero mean.
     """
     name = last_layer(network, shape)
     if name is None:
@@ -143,10 +145,13 @@ def find_head(network: nn.Module, shape: tuple[int, ...], laws: InitLaws) -> tup
     variances = _variances(network, name, module, laws)
     if isinstance(variances, str):
         return None, f"last layer {name}: {variances}"
-    permutation = _tail_permutation(network, module, shape)
+    run = _LayerRun(network, name, module, shape)
+    if obstacle := run.obstacle():
+        return None, f"last layer {name}: {obstacle}"
+    permutation = run.tail_permutation()
     if permutation is None:
         return None, f"the output is not a rearrangement of the last layer {name}"
-    straight = torch.equal(permutation, torch.arange(len(permutation)))
+    straight = run.output.shape[1:] == shape and torch.equal(permutation, torch.arange(len(permutation)))
     if ConvHead.matches(module) and straight:
         return ConvHead(name, module, shape, *variances), ""
     if TokenHead.matches(module):
@@ -171,37 +176,72 @@ def _variances(network: nn.Module, name: str, module: nn.Module, laws: InitLaws)
     return weight.variance, bias.variance
 
 
-def _tail_permutation(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
-    """``permutation[j]`` = place of entry j of the layer's output in the network's, None if it is no permutation."""
-    x, t = random_input(network, shape, "head-check")
-    calls: list[Tensor] = []
-    replaced: list[Tensor] = []
+class _LayerRun:
+    """One layer of a network, watched while the network runs on two random samples."""
 
-    def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
-        calls.append(output)
+    def __init__(self, network: nn.Module, name: str, module: nn.Module, shape: tuple[int, ...]) -> None:
+        self.network, self.name, self.module = network, name, module
+        self.x, self.t = random_input(network, shape, "head-check", count=2)
+        calls: list[tuple[Tensor, Tensor]] = []
 
-    def replace(_module: nn.Module, _args: Any, _output: Tensor) -> Tensor:
-        return replaced[0]
+        def keep(_module: nn.Module, args: Any, named: Any, output: Tensor) -> None:
+            calls.append((args[0] if args else named["input"], output))
 
-    with torch.no_grad():
-        with module.register_forward_hook(keep):
-            evaluate(network, x, t)
-        size = x[0].numel()
-        if len(calls) != 1 or calls[0].numel() != size:
+        with torch.no_grad(), module.register_forward_hook(keep, with_kwargs=True):
+            evaluate(network, self.x, self.t)
+        self.calls = len(calls)
+        self.features, self.output = calls[-1]
+
+    def obstacle(self) -> str:
+        """Why the layer is no head, empty when nothing speaks against it."""
+        if self.calls != 1:
+            return "it runs more than once"
+        if self.output.numel() != self.x.numel():
+            return "its output is not of the network's size"
+        if len(self.output) != 2 or len(self.features) != 2:
+            return "it does not see the batch in the first dimension"
+        if not torch.allclose(self.output, self._plain(self.features), rtol=1e-4, atol=1e-5):
+            return "a hook or its own forward changes what it computes"
+        if not torch.equal(self._features_with_other_weights(), self.features):
+            return "its weights act elsewhere in the network too"
+        return ""
+
+    @torch.no_grad()
+    def _plain(self, h: Tensor) -> Tensor:
+        """What a layer of this kind computes."""
+        layer = self.module
+        if isinstance(layer, nn.Linear):
+            return functional.linear(h, layer.weight, layer.bias)
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        result: Tensor = layer._conv_forward(h, layer.weight, layer.bias)
+        return result
+
+    @torch.no_grad()
+    def _features_with_other_weights(self) -> Tensor:
+        """The layer's input when its weights are others."""
+        other = {f"{self.name}.{name}": 0.5 - 2 * value for name, value in self.module.named_parameters()}
+        with captured_input(self.network, self.name) as capture:
+            evaluate(lambda x, t: functional_call(self.network, other, (x, t)), self.x, self.t)
+        return capture[0]
+
+    @torch.no_grad()
+    def tail_permutation(self) -> Tensor | None:
+        """``permutation[j]``: where entry j of the layer's output lands in the network's; None if it is none."""
+        size = self.x[0].numel()
+        landed = self._run_with(torch.arange(size)).round().long().cpu()
+        random = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        output = self._run_with(random)
+        if not torch.equal(landed[0], landed[1]) or not torch.equal(landed[0].sort().values, torch.arange(size)):
             return None
-        layer_output = calls[0]
-        with module.register_forward_hook(replace):
-            replaced.append(torch.arange(size).to(layer_output).reshape(layer_output.shape))
-            landed = evaluate(network, x, t).flatten().round().long().cpu()
-            random = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(layer_output)
-            replaced[0] = random.reshape(layer_output.shape)
-            output = evaluate(network, x, t).flatten()
-    if not torch.equal(landed.sort().values, torch.arange(size)):
-        return None
-    # landed[p] is the entry that lands at place p: the superposition check, then its inverse
-    if not torch.allclose(output, random[landed.to(random.device)]):
-        return None
-    return landed.argsort()
+        # landed[p] is the entry that lands at place p: the superposition check, then its inverse
+        expected = random.to(output)[landed.to(output.device)]
+        return landed[0].argsort() if torch.allclose(output, expected, rtol=1e-3) else None
+
+    def _run_with(self, entries: Tensor) -> Tensor:
+        """The network's output ``(2, D)`` when the layer's is given."""
+        given = entries.to(self.output).expand(2, -1).reshape(self.output.shape)
+        with self.module.register_forward_hook(lambda *_: given):
+            return evaluate(self.network, self.x, self.t).flatten(1)
 
 
 def _pad(k: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:

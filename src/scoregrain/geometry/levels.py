@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scoregrain._errors import InvalidInputError
 from scoregrain._random import stream
 from scoregrain.geometry.moments import LEAF
 from scoregrain.geometry.probe import Probe
-from scoregrain.schedules import Schedule
+from scoregrain.schedules import Schedule, score_weight
 
 TIMES = (0, 10, 100, 500, 999)
 
@@ -17,24 +18,42 @@ class NoiseLevels:
     """Where on the schedule networks are evaluated, and with which weight.
 
     A level t is drawn with probability ``w(t) / Σ w`` and weighted by ``mean w / w(t)``, where w is the probe's
-    moment weight; so the weighted mean is that over uniform levels.
+    moment weight; so the weighted mean is that over uniform levels. Where the networks ignore the level, level 0
+    stands for all, with the mean of ω.
 
     Attributes:
-        ignored: the networks do not depend on the level: level 0 stands for all.
+        ignored: the networks do not depend on the level.
         per_network: levels evaluated for one network.
-        mean_weight: mean of w over the schedule: ω for the zero probe.
+        omega: ``ω(t) = b(t)²``, float64 ``(T,)``: the weight of ``o oᵀ`` at level t (MATH A2).
+
+    Raises:
+        InvalidInputError: the probe's moment weight is not T finite numbers, positive wherever ω is.
     """
 
     def __init__(self, schedule: Schedule, probe: Probe, prediction: str, ignored: bool, per_network: int) -> None:
-        weight = probe.moment_weight(schedule, prediction)
         self.ignored, self.per_network = ignored, 1 if ignored else per_network
-        self.mean_weight = float(weight.mean())
+        self.omega = score_weight(schedule, prediction)
+        weight = probe.moment_weight(schedule, prediction).double()
+        if (
+            weight.shape != self.omega.shape
+            or not torch.isfinite(weight).all()
+            or bool((weight < 0).any() or ((weight == 0) & (self.omega > 0)).any())
+        ):
+            raise InvalidInputError(
+                f"the moment weight of the probe '{probe.name}' must be {schedule.num_steps} finite numbers, positive "
+                "at every level where the score is not zero"
+            )
         self._cumulative = weight.cumsum(0) / weight.sum()
-        self._scale = (weight.mean() / weight).nan_to_num(posinf=0.0).sqrt()
+        target = self.omega if ignored else weight
+        self._scale = (target.mean() / target).nan_to_num(posinf=0.0).sqrt()
 
     def scale(self, t: Tensor) -> Tensor:
         """Square root of the weight of samples at levels t: what a score is multiplied by."""
         return self._scale[t]
+
+    def output_weight(self, t: Tensor) -> Tensor:
+        """Weight of ``o oᵀ`` of samples at levels t: ω times the weight of the sample."""
+        return self.omega[t] * self._scale[t].square()
 
     def sample(self, seed: int, leaf: int) -> Tensor:
         """Levels ``(32, q)`` of one leaf, a function of ``(seed, leaf)`` alone.
@@ -54,3 +73,8 @@ class NoiseLevels:
 def check_levels(schedule: Schedule) -> Tensor:
     """A few levels from both ends and between, for checks of a network."""
     return torch.tensor(TIMES).clamp_max(schedule.num_steps - 1)
+
+
+def network_time(t: Tensor, schedule: Schedule) -> Tensor:
+    """What a network is told at step t: ``t·1000/T``, an integer from 0 to 999 (MATH 0)."""
+    return t * 1000 // schedule.num_steps

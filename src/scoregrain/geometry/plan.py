@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import threading
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from scoregrain._errors import InvalidInputError, ScoregrainError, ZeroOutputError
 from scoregrain._random import stream
 from scoregrain.geometry.head import Head, find_head
-from scoregrain.geometry.levels import NoiseLevels, check_levels
+from scoregrain.geometry.levels import NoiseLevels, check_levels, network_time
 from scoregrain.geometry.moments import LEAF
 from scoregrain.geometry.probe import Probe, score_from_output
 from scoregrain.geometry.structure import DenseStructure, Structure
@@ -25,6 +25,7 @@ from scoregrain.models import (
     evaluate,
     last_layer,
     parameter_count,
+    tensor_bytes,
     timestep_sensitivity,
     verify_laws,
     vmappable,
@@ -55,7 +56,7 @@ class Plan:
         self.head, self.head_reason = self._find_head(network, estimator)
         self.structure: Structure = self.head.structure if self.head else DenseStructure(family.shape)
         symmetric = estimator == "auto" and self.laws.in_place and probe.isotropic
-        self.symmetry = find_symmetry(network, family.shape) if symmetric else None
+        self.symmetry = find_symmetry(self._check_networks[:3], family.shape) if symmetric else None
         ignored = self.output_only and probe.time_free and self._ignores_time()
         self.levels = NoiseLevels(schedule, probe, family.prediction, ignored, per_network)
 
@@ -73,7 +74,7 @@ class Plan:
     def _check_networks(self) -> list[nn.Module]:
         """A few networks, in float64 where they run in it: normalisation layers blow up rounding."""
         networks = [self.family.construct(self.seed, -1 - i) for i in range(CHECK_NETWORKS)]
-        double = [copy.deepcopy(network).double() for network in networks]
+        double = [self.family.construct(self.seed, -1 - i).double() for i in range(CHECK_NETWORKS)]
         try:
             self._features(double[0], None)
         except ScoregrainError:
@@ -88,13 +89,26 @@ class Plan:
         """What enters the head (the output without one) at a few noise levels, one input, float64."""
         steps = check_levels(self.schedule)
         x = self.probe.sample(steps[:1], self.schedule, stream(self.seed, "check"))
-        return _run(network, x.expand(len(steps), *self.family.shape), steps, head)
+        return self._run(network, x.expand(len(steps), *self.family.shape), steps, head)
+
+    def _run(self, network: nn.Module, x: Tensor, t: Tensor, head: Head | None) -> Tensor:
+        """Features before the head (the output without one) at steps t, float64."""
+        dtype = next(network.parameters()).dtype
+        with torch.no_grad(), captured_input(network, head.layer if head else None) as capture:
+            output = evaluate(network, x.to(dtype), network_time(t, self.schedule))
+        return (capture[0] if head else output).double()
 
     def _check_outputs(self) -> None:
         """Shape, finiteness and a non-zero output."""
-        outputs = [self._features(self.family.construct(self.seed, -1 - i), None) for i in range(CHECK_NETWORKS)]
+        networks = [self.family.construct(self.seed, -1 - i) for i in range(CHECK_NETWORKS)]
+        outputs = [self._features(network, None) for network in networks]
         if not all(torch.isfinite(output).all() for output in outputs):
             raise ScoregrainError(f"'{self.family.name}' gives non-finite outputs at initialisation")
+        if not torch.equal(outputs[0], self._features(networks[0], None)):
+            raise ScoregrainError(
+                f"two equal calls of one network '{self.family.name}' give different outputs: its forward pass is "
+                "random also in eval mode; switch that off, for instance dropout called with training=True"
+            )
         if not any(output.any() for output in outputs):
             raise ZeroOutputError(_why_zero(self.family, self.probe, self._check_networks[0]))
 
@@ -109,20 +123,19 @@ class Plan:
         """The exact reduced moment where features are the same for every network (MATH C1.4), else None."""
         if self.head is None or not self.probe.zero:
             return None
-        features, weight = self._check_features, self.levels.mean_weight
+        features, omega = self._check_features, self.levels.omega
         rounding = DETERMINISTIC * features.abs().max()
         if (features - features[0]).abs().max() > rounding:
             return None
-        if (features - features[:, :1]).abs().max() <= rounding:
-            return self.head.finish(weight * self.head.gram(features[0, :1]), weight)
-        # features that depend on the level, but on nothing random: sum over all levels
-        omega = self.probe.moment_weight(self.schedule, self.family.prediction) / self.schedule.num_steps
+        if self.levels.ignored:
+            return self.head.finish(omega.mean() * self.head.gram(features[0, :1]), float(omega.mean()))
+        # features that depend on the level, but on nothing random: the mean over all levels
         grams = []
         for steps in torch.arange(self.schedule.num_steps).chunk(-(-self.schedule.num_steps // 100)):
             x = torch.zeros(len(steps), *self.family.shape)
-            h = _run(self._check_networks[0], x, steps, self.head)
-            grams.append(self.head.gram(omega[steps].sqrt().reshape(-1, *[1] * (h.ndim - 1)) * h))
-        return self.head.finish(torch.stack(grams).sum(0), weight)
+            h = self._run(self._check_networks[0], x, steps, self.head)
+            grams.append(self.head.gram(_weighted(h, omega[steps] / self.schedule.num_steps)))
+        return self.head.finish(torch.stack(grams).sum(0), float(omega.mean()))
 
     def start(self, device: torch.device | str | None) -> None:
         """Make ready to draw networks on a device."""
@@ -142,15 +155,16 @@ class Plan:
         stack = self._stack()
         t, x = self._probe_leaf(start, stop)
         parameters, layer = stack.parameters(range(start, stop)), self.head.layer if self.head else None
-        output, features = stack.outputs(parameters, x.to(self.device, stack.dtype), t.to(self.device), layer)
+        clock = network_time(t, self.schedule).to(self.device)
+        output, features = stack.outputs(parameters, x.to(self.device, stack.dtype), clock, layer)
         self.execution = stack.execution
         if not torch.isfinite(features).all():
             bad = int((~torch.isfinite(features.flatten(1))).any(1).nonzero()[0])
             raise ScoregrainError(f"network {start + bad} of '{self.family.name}' gave a non-finite output")
         if self.head is not None:
-            weight = self.levels.mean_weight
-            gram = self.head.gram(features.flatten(0, 1)).cpu() * (weight / self.levels.per_network)
-            return self.head.finish(gram, weight * (stop - start))
+            weight = self.levels.output_weight(t).flatten() / self.levels.per_network
+            gram = self.head.gram(_weighted(features.flatten(0, 1), weight.to(self.device))).cpu()
+            return self.head.finish(gram, float(weight.sum()))
         score = score_from_output(output.cpu(), x, t, self.schedule, self.family.prediction)
         rows = (score.flatten(2) * self.levels.scale(t)[..., None]).flatten(0, 1)
         return rows.T @ rows / self.levels.per_network
@@ -162,6 +176,11 @@ class Plan:
         x = self.probe.sample(t.flatten(), self.schedule, stream(self.seed, "probe", leaf))
         part = slice(start - leaf * LEAF, stop - leaf * LEAF)
         return t[part], x.reshape(*t.shape, *self.family.shape)[part]
+
+    def _levels_used(self, sampled: bool) -> str:
+        if self.levels.ignored:
+            return "exact (the networks ignore them)"
+        return "importance sampled" if sampled else "exact (all of them)"
 
     def info(self) -> dict[str, Any]:
         """How the measurement is done, for artefacts and reports."""
@@ -185,12 +204,18 @@ class Plan:
             "head_reason": self.head_reason,
             "structure": self.structure.kind,
             "symmetry": self.symmetry.name if self.symmetry else "",
-            "noise_levels": "exact (the networks ignore them)" if self.levels.ignored else "importance sampled",
+            "noise_levels": self._levels_used(sampled),
+            "betas": hashlib.sha256(tensor_bytes(self.schedule.betas)).hexdigest()[:16],
             "probes_per_network": self.levels.per_network,
             "timestep_sensitivity": self.sensitivity,
             "device": str(self.device) if sampled else "cpu",
             "torch": torch.__version__,
         }
+
+
+def _weighted(features: Tensor, weight: Tensor) -> Tensor:
+    """Features ``(m, ...)`` whose Gram matrix counts sample i ``weight[i]`` times."""
+    return weight.sqrt().reshape(-1, *[1] * (features.ndim - 1)) * features
 
 
 def _check_request(family: NetworkFamily, probe: Probe, per_network: int, estimator: str) -> None:
@@ -205,14 +230,6 @@ def _check_request(family: NetworkFamily, probe: Probe, per_network: int, estima
         raise InvalidInputError(f"probes_per_network is {per_network}, expected a positive number")
     if estimator not in ESTIMATORS:
         raise InvalidInputError(f"unknown estimator '{estimator}'; known: {', '.join(ESTIMATORS)}")
-
-
-def _run(network: nn.Module, x: Tensor, t: Tensor, head: Head | None) -> Tensor:
-    """Features before the head (the output without one), detached, float64."""
-    dtype = next(network.parameters()).dtype
-    with torch.no_grad(), captured_input(network, head.layer if head else None) as capture:
-        output = evaluate(network, x.to(dtype), t)
-    return (capture[0] if head else output).double()
 
 
 def _why_zero(family: NetworkFamily, probe: Probe, network: nn.Module) -> str:

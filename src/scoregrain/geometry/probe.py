@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
+from scoregrain.models import tensor_bytes
 from scoregrain.schedules import Schedule, score_coefficients
 
 
@@ -54,7 +56,10 @@ class Probe(ABC):
 
     @abstractmethod
     def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
-        """Expected size ``E‖F‖²`` up to a factor at every step, float64 ``(T,)``, for ``‖o‖²`` of order D."""
+        """Expected size ``E‖F‖²`` up to a factor at every step, float64 ``(T,)``, for ``‖o‖²`` of order D.
+
+        It may be anything that is positive wherever the score is not zero.
+        """
 
 
 class ZeroProbe(Probe):
@@ -75,11 +80,10 @@ class ZeroProbe(Probe):
 class GaussianProbe(Probe):
     """P1: ``x = s·z`` with ``z ~ N(0, I)``."""
 
-    name = "gaussian"
-
     def __init__(self, shape: tuple[int, ...], scale: float = 1.0) -> None:
         super().__init__(shape)
         self.scale = scale
+        self.name = f"gaussian, scale {scale:g}"
 
     def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
         """White noise of standard deviation ``scale``."""
@@ -94,7 +98,6 @@ class GaussianProbe(Probe):
 class DataProbe(Probe):
     """P2: ``x = √ᾱ x0 + σ z`` with ``x0`` drawn from images ``(N, *shape)``."""
 
-    name = "data"
     time_free = False
     isotropic = False
 
@@ -103,6 +106,7 @@ class DataProbe(Probe):
         if len(images) == 0 or not torch.isfinite(images).all():
             raise InvalidInputError("a data probe needs at least one image, all finite")
         self.images = images
+        self.name = f"data, {hashlib.sha256(tensor_bytes(images)).hexdigest()[:16]}"
 
     def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
         """Images at noise level t of the forward process."""
@@ -113,6 +117,12 @@ class DataProbe(Probe):
         return (signal * x0 + schedule.sigma[t].reshape(column) * z).to(torch.get_default_dtype())
 
     def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
-        """``a² + b²``: the input has unit order of magnitude at every level."""
+        """``a² + b²``: the input has unit order of magnitude at every level.
+
+        Raises:
+            InvalidInputError: the prediction does not belong to variance-preserving noising.
+        """
+        if prediction in ("flow", "edm"):
+            raise InvalidInputError(f"a data probe noises its images as for epsilon-prediction, not for '{prediction}'")
         a, b = score_coefficients(schedule, prediction)
         return a.square() + b.square()

@@ -166,7 +166,19 @@ def merge_geometries(geometries: Sequence[Geometry]) -> Geometry:
         raise InvalidInputError("only sampled network geometries can be merged, at least one")
     head = geometries[0]
     for other in geometries[1:]:
-        for key in ("fingerprint", "model", "seed", "probe", "schedule", "draw", "head", "noise_levels"):
+        for key in (
+            "fingerprint",
+            "model",
+            "seed",
+            "probe",
+            "probes_per_network",
+            "schedule",
+            "steps",
+            "betas",
+            "draw",
+            "head",
+            "noise_levels",
+        ):
             if head.info.get(key) != other.info.get(key):
                 ours, theirs = head.info.get(key), other.info.get(key)
                 raise InvalidInputError(f"geometries of different {key} cannot be merged: {ours!r} and {theirs!r}")

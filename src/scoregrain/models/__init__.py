@@ -1,7 +1,14 @@
 """Network families: presets, foreign networks, their initialisation laws and their stacked evaluation."""
 
 from scoregrain.models.dit import DiT
-from scoregrain.models.family import INIT_POLICIES, NetworkFamily, evaluate, last_layer, random_input
+from scoregrain.models.family import (
+    INIT_POLICIES,
+    NetworkFamily,
+    evaluate,
+    last_layer,
+    random_input,
+    tensor_bytes,
+)
 from scoregrain.models.laws import InitLaws, TensorLaw, verify_laws
 from scoregrain.models.presets import preset_names
 from scoregrain.models.sensitivity import timestep_sensitivity
@@ -20,6 +27,7 @@ __all__ = [
     "parameter_count",
     "preset_names",
     "random_input",
+    "tensor_bytes",
     "timestep_sensitivity",
     "verify_laws",
     "vmappable",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain._predictions import PREDICTIONS
@@ -68,8 +71,7 @@ class NetworkFamily:
 
     def construct(self, seed: int, index: int) -> nn.Module:
         """Build network ``index`` with the constructor; torch's global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(seed, "network", index))
+        with global_seed(stream_seed(seed, "network", index)):
             network = self.build()
             if not isinstance(network, nn.Module):
                 raise InvalidInputError(
@@ -78,6 +80,10 @@ class NetworkFamily:
             if next(network.parameters(), None) is None:
                 raise InvalidInputError(
                     f"the network '{self.name}' has no parameters: there is no random initialisation to measure"
+                )
+            if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+                raise InvalidInputError(
+                    f"the network '{self.name}' has lazy layers without parameters yet: run it once inside build()"
                 )
             network = network.eval().requires_grad_(False)
             if self.init != "as-is":
@@ -95,8 +101,24 @@ class NetworkFamily:
         digest = hashlib.sha256(repr((self.shape, self.prediction, self.init, f"{size:.2e}")).encode())
         for name, value in network.state_dict().items():
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor_bytes(value))
         return digest.hexdigest()[:16]
+
+
+_SEEDING = threading.RLock()
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Seed torch's global CPU generator for a while, one thread at a time, and restore it."""
+    with _SEEDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def tensor_bytes(value: Tensor) -> bytes:
+    """The bytes of a tensor of any dtype."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> Tensor:
@@ -136,7 +158,19 @@ def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> list[str]
     ``unzero-head`` touches only the last layer that runs, ``unzero-all`` every one. The draws come from torch's
     global random state.
     """
-    zeroed = {
+    zeroed = zero_layers(network)
+    if policy == "unzero-head":
+        last = last_layer(network, shape)
+        zeroed = {name: module for name, module in zeroed.items() if name == last}
+    for module in zeroed.values():
+        reset: Any = module.reset_parameters
+        reset()
+    return list(zeroed)
+
+
+def zero_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """Layers whose weight is exactly zero and that know their default initialisation."""
+    return {
         name: module
         for name, module in network.named_modules()
         if isinstance(weight := getattr(module, "weight", None), Tensor)
@@ -144,12 +178,6 @@ def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> list[str]
         and hasattr(module, "reset_parameters")
         and not weight.any()
     }
-    if policy == "unzero-head":
-        last = last_layer(network, shape)
-        zeroed = {name: module for name, module in zeroed.items() if name == last}
-    for module in zeroed.values():
-        module.reset_parameters()
-    return list(zeroed)
 
 
 def last_layer(network: nn.Module, shape: tuple[int, ...]) -> str | None:

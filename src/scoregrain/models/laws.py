@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from scoregrain._errors import ScoregrainError
-from scoregrain.models.family import NetworkFamily
+from scoregrain.models.family import NetworkFamily, evaluate, random_input, tensor_bytes
 
 CHECK_DRAWS = 8
+# a tensor of few entries is looked at in more draws: below so many entries five sigmas let half the variance pass
+MIN_ENTRIES = 80
 SIGMAS = 5.0
 
 _WEIGHTED = (
@@ -53,10 +56,12 @@ class InitLaws:
     Attributes:
         tensors: the verified law by parameter name; a parameter without one is missing.
         reason: why networks cannot be drawn in place, empty when they can.
+        portable: a network is its parameters and buffers: another one that is given them computes the same.
     """
 
     tensors: dict[str, TensorLaw]
     reason: str
+    portable: bool = True
 
     @property
     def in_place(self) -> bool:
@@ -83,15 +88,52 @@ def verify_laws(family: NetworkFamily) -> InitLaws:
     owners = {name: (module, local) for name, module, local in _owned(draws[0])}
     tensors: dict[str, TensorLaw] = {}
     unknown: list[str] = []
-    for name in parameters[0]:
+    small = _SmallTensors(family)
+    for name, first in parameters[0].items():
         law = None
-        if all(name in p and p[name].shape == parameters[0][name].shape for p in parameters):
+        if all(name in p and p[name].shape == first.shape for p in parameters):
             law = _law(torch.stack([p[name] for p in parameters]), *owners[name])
+        if law is not None and law.bound and CHECK_DRAWS * first.numel() < MIN_ENTRIES:
+            law = law if _agrees(small.draws(name), law.bound) else None
         if law is None:
             unknown.append(name)
         else:
             tensors[name] = law
-    return InitLaws(tensors, _obstacle(draws, parameters[0], tensors, unknown))
+    portable = _portable(family, *draws[:2])
+    reason = _obstacle(draws, parameters[0], tensors, unknown)
+    if not portable and not reason:
+        reason = "its networks hold randomness outside their parameters and buffers"
+    return InitLaws(tensors, reason, portable)
+
+
+class _SmallTensors:
+    """More constructor draws of the parameters that have few entries, made when first asked for."""
+
+    def __init__(self, family: NetworkFamily) -> None:
+        self.family = family
+        self._networks: list[dict[str, Tensor]] = []
+
+    def draws(self, name: str) -> Tensor:
+        """Stacked draws of one parameter, 80 entries or more, float64."""
+        while not self._networks or sum(p[name].numel() for p in self._networks) < MIN_ENTRIES:
+            network = self.family.construct(0, -1 - CHECK_DRAWS - len(self._networks))
+            self._networks.append(
+                {n: p for n, p in network.named_parameters() if CHECK_DRAWS * p.numel() < MIN_ENTRIES}
+            )
+        return torch.stack([p[name] for p in self._networks]).double()
+
+
+def _portable(family: NetworkFamily, one: nn.Module, other: nn.Module) -> bool:
+    """Does one network compute what another does once it has its parameters and buffers?"""
+    x, t = random_input(one, family.shape, "portable")
+    state = dict(other.named_parameters()) | dict(other.named_buffers())
+    try:
+        with torch.no_grad():
+            found = evaluate(lambda x, t: functional_call(one, state, (x, t)), x, t)
+            expected = evaluate(other, x, t)
+    except ScoregrainError:
+        return False
+    return bool(torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()), equal_nan=True))
 
 
 def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
@@ -121,11 +163,20 @@ def _obstacle(
     for name, value in first.items():
         if tensors[name].bound == 0 or value.numel() < 2:
             continue
-        key = value.contiguous().numpy().tobytes()
-        if key in seen:
+        sizes = value.abs().flatten().sort().values  # a copy may be negated, transposed or shuffled
+        if _repeats(sizes):
+            return f"{name} repeats its own entries"
+        if (key := tensor_bytes(sizes)) in seen:
             return f"{name} starts as a copy of {seen[key]}"
         seen[key] = name
     return ""
+
+
+def _repeats(sizes: Tensor) -> bool:
+    """Are there fewer distinct values than independent draws of 2^23 would give?"""
+    distinct = 1 + int((sizes.diff() > 0).sum())
+    expected = -(2**23) * math.expm1(-len(sizes) / 2**23)
+    return sizes.dtype in (torch.float32, torch.float64) and distinct < 0.9 * expected
 
 
 def _law(draws: Tensor, module: nn.Module, local: str) -> TensorLaw | None:
@@ -159,9 +210,11 @@ def _bounds(module: nn.Module, local: str) -> list[float]:
 def _agrees(draws: Tensor, bound: float) -> bool:
     """Do stacked draws look like iid uniform entries on ±bound?"""
     u = draws / bound
-    if float(u.abs().max()) > 1 + 1e-6:
-        return False
     n = u.numel()
+    largest = float(u.abs().max())
+    # the largest of n uniform entries falls short of the bound by more than 16/n once in ten million times
+    if largest > 1 + 1e-6 or largest < 1 - 16 / n:
+        return False
     mean, second = float(u.mean()), float(u.square().mean())
     if abs(mean) > SIGMAS * math.sqrt(1 / (3 * n)) or abs(second - 1 / 3) > SIGMAS * math.sqrt(4 / (45 * n)):
         return False

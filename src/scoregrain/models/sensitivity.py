@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scoregrain._errors import TimeBlindWarning
-from scoregrain.models.family import evaluate, random_input, unzero
+from scoregrain.models.family import evaluate, global_seed, random_input, unzero, zero_layers
 
 TIMES = (0, 10, 100, 500, 999)
 BLIND = 1e-5
@@ -32,10 +32,10 @@ def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...]) -> float:
     Warns:
         TimeBlindWarning: the ratio is below 1e-5.
     """
-    model = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        unzero(model, shape, "unzero-all")
+    if zero_layers(model):
+        model = copy.deepcopy(model)
+        with global_seed(0):
+            unzero(model, shape, "unzero-all")
     x, _ = random_input(model, shape, "timestep-sensitivity")
     with torch.no_grad():
         times = torch.tensor(TIMES, device=x.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,8 @@ class NetworkStack:
         self.device = torch.device(device or "cpu")
         self.skeleton.to(self.device)
         self.draw = "in-place" if laws.in_place else "constructor"
-        self.execution = "vmap"
+        self.execution = "vmap" if laws.portable else "loop (the networks hold randomness outside their parameters)"
+        self._portable, self._modules = laws.portable, list[nn.Module]()
         self._buffer: Tensor | None = None
         if laws.in_place:
             self._prepare_buffer(laws)
@@ -67,6 +68,8 @@ class NetworkStack:
         if self.draw == "in-place":
             return self._redraw(indices)
         networks = [vmappable(self.family.construct(self.seed, i)) for i in indices]
+        if not self._portable:
+            self._modules = [network.to(self.device) for network in networks]
         tensors = [dict(network.named_parameters()) | dict(network.named_buffers()) for network in networks]
         return {name: torch.stack([t[name] for t in tensors]).to(self.device) for name in tensors[0]}
 
@@ -111,14 +114,25 @@ class NetworkStack:
         self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None, count: int
     ) -> tuple[Tensor, Tensor]:
         """Evaluate the first ``count`` networks one by one."""
-        results = [self._one({name: p[i] for name, p in parameters.items()}, x[i], t[i], layer) for i in range(count)]
+        if self._portable:
+            one = [{name: p[i] for name, p in parameters.items()} for i in range(count)]
+            results = [self._one(p, x[i], t[i], layer) for i, p in enumerate(one)]
+        else:
+            results = [_captured(network, network, x[i], t[i], layer) for i, network in enumerate(self._modules)]
         return torch.stack([r[0] for r in results]), torch.stack([r[1] for r in results])
 
     def _one(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
         """One network on its q probes, with the input of ``layer``."""
-        with captured_input(self.skeleton, layer) as capture:
-            output = evaluate(lambda x, t: functional_call(self.skeleton, parameters, (x, t)), x, t)
-        return output, capture[0] if layer is not None else output
+        return _captured(self.skeleton, lambda x, t: functional_call(self.skeleton, parameters, (x, t)), x, t, layer)
+
+
+def _captured(
+    network: nn.Module, call: Callable[..., Any], x: Tensor, t: Tensor, layer: str | None
+) -> tuple[Tensor, Tensor]:
+    """Output of a call of a network, and the input of one of its layers (the output again without a layer)."""
+    with captured_input(network, layer) as capture:
+        output = evaluate(call, x, t)
+    return output, capture[0] if layer is not None else output
 
 
 @contextmanager
@@ -129,10 +143,10 @@ def captured_input(network: nn.Module, layer: str | None) -> Iterator[list[Tenso
         yield capture
         return
 
-    def keep(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        capture.append(args[0])
+    def keep(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        capture.append(args[0] if args else named["input"])
 
-    handle = network.get_submodule(layer).register_forward_pre_hook(keep)
+    handle = network.get_submodule(layer).register_forward_pre_hook(keep, with_kwargs=True)
     try:
         yield capture
     finally:
