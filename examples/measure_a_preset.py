@@ -16,8 +16,10 @@ def main(networks: int = 4000) -> sg.Geometry:
     print(f"{geometry.identifiable} of {geometry.size} single directions are identifiable; the largest clusters:")
     for cluster in sorted(geometry.clusters, key=lambda c: -len(c.indices))[:3]:
         print(f"  {len(cluster.indices)} directions around λ = {cluster.value:.3g}, halves overlap {cluster.overlap}")
-    smallest = geometry.direction(-1)  # the direction the network is expected to model best, (C, H, W)
-    print(f"direction of the smallest eigenvalue: shape {tuple(smallest.shape)}, norm {float(smallest.norm()):.3f}")
+    # the single direction of smallest eigenvalue, (C, H, W): by the paper's conjecture the one modelled best
+    alone = [c for c in geometry.clusters if c.identifiable and not c.null and len(c.indices) == 1]
+    smallest = geometry.direction(alone[-1].indices[0])
+    print(f"smallest identifiable: λ = {alone[-1].value:.3g} ± {alone[-1].error:.1g}, shape {tuple(smallest.shape)}")
     return geometry
 
 

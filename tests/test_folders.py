@@ -90,7 +90,9 @@ def test_other_messages_pass_through(tmp_path):
 def test_what_exists_is_refused(tmp_path, act, kind):
     target = tmp_path / "target"
     {"folder": target.mkdir, "file": target.touch, "link": lambda: target.symlink_to("nowhere")}[kind]()
-    with pytest.raises(InvalidInputError, match=r"target' exists; choose another --out or replace it with --overwrite"):
+    with pytest.raises(
+        InvalidInputError, match=r"target' exists; choose another --out, or replace it with --overwrite"
+    ):
         act(target)
     assert everything(tmp_path) == ["target"]
 

@@ -48,7 +48,9 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
     if not (target.is_symlink() or target.exists()):
         return
     if not overwrite:
-        raise InvalidInputError(f"'{target}' exists; choose another --out or replace it with --overwrite")
+        raise InvalidInputError(
+            f"'{target}' exists; choose another --out, or replace it with --overwrite (overwrite=True)"
+        )
     if target.is_symlink() or not target.is_dir() or not _is_ours(target):
         raise InvalidInputError(
             f"'{target}' is not a folder that scoregrain wrote: it is not replaced; choose another --out"

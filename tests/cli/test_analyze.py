@@ -26,7 +26,10 @@ def test_headline_second_line_and_report(command, folder):
     assert report == f"report: {target.name}/report.html"
     assert sorted(path.name for path in target.iterdir()) == FILES
     assert all(line.startswith("note: ") for line in outcome.err.splitlines())
-    assert [line.removeprefix("note: ") for line in outcome.err.splitlines()] == analysis["warnings"]
+    assert [line.removeprefix("note: ") for line in outcome.err.splitlines()] == [
+        *analysis["warnings"],
+        *analysis["notes"],
+    ]
     page = (target / "report.html").read_text()
     assert "scoregrain analyze dit-16/8" in page
     assert Geometry.load(target).exact
@@ -52,7 +55,7 @@ def test_a_folder_of_images_and_a_limit(command, folder, images):
     outcome = command.runs(*tiny("some", "--images", "18", "--out", "result", "--json"))
     assert outcome.json["images"]["images"] == 18
     assert outcome.json["data"] == "some"
-    assert "note: Data: 18 of 20 images were drawn at random (seed 0)." in outcome.err
+    assert "note: 18 of 20 images were drawn at random (seed 0)." in outcome.err
 
 
 def test_a_time_blind_network_is_one_note(command, images):

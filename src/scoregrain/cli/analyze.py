@@ -54,8 +54,8 @@ class Analyze(MeasureOptions):
         except KeyboardInterrupt:
             raise self.keep(report.geometry, *names) from None
         self.warn_of_tolerance(report.geometry)
-        for warning in report.warnings:
-            print(f"note: {warning}", file=sys.stderr)
+        for note in (*report.warnings, *report.images.notes):
+            print(f"note: {note}", file=sys.stderr)
         if self.json:
             return json.dumps(report.summary() | {"out": str(target)})
         return "\n".join([report.headline, report.second_line, f"report: {target / 'report.html'}"])

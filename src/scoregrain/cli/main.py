@@ -59,7 +59,10 @@ def _run(arguments: list[str]) -> None:
     command.command = shlex.join(["scoregrain", *arguments])
     with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):  # networks may print too
         result = command.run()
-    print(result)
+    try:
+        print(result, flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as in `scoregrain ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -149,11 +149,20 @@ def describe(geometry: Geometry, target: Path) -> str:
             f"  largest eigenvalue   {value('lambda_max')}",
             f"  smallest eigenvalue  {value('lambda_min')}",
             f"  trace                {value('trace')}   effective rank {geometry.effective_rank:.3g}",
-            f"  identifiable         {geometry.identifiable} of {geometry.size} single directions, "
-            f"{geometry.eigenspaces} eigenspaces, {len(geometry.clusters)} clusters",
+            f"  identifiable         {_identifiable(geometry)}",
             f"  written to           {target}",
         ]
     )
+
+
+def _identifiable(geometry: Geometry) -> str:
+    """What the measurement tells apart; where eigenvalues are multiple by structure, only eigenspaces can be."""
+    if not geometry.has_errors:
+        return "unknown: it needs 512 networks or more"
+    spaces = f"{geometry.eigenspaces} eigenspaces of {geometry.structure.reduced}"
+    if geometry.structure.multiplicity > 1:
+        return f"{spaces}, each of {geometry.structure.multiplicity} directions"
+    return f"{geometry.identifiable} of {geometry.size} directions, {len(geometry.clusters)} clusters"
 
 
 def free_folder(stem: str) -> Path:

@@ -27,7 +27,7 @@ _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_RANGE: Range = (0, 16)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Images:
     """Images as a network sees them, and what was done to get there (MATH A7, "images").
 
@@ -45,6 +45,9 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __repr__(self) -> str:
+        return f"Images({self.name!r}, {tuple(self.pixels.shape)})"
 
     @property
     def shape(self) -> tuple[int, int, int]:

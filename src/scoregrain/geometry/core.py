@@ -71,7 +71,8 @@ class Geometry:
         self.exact, self.info = exact, dict(info or {})
 
     def __repr__(self) -> str:
-        error = "exact" if self.exact else f"relative error {self.relative_error}"
+        known = self.relative_error is not None
+        error = "exact" if self.exact else f"relative error {self.relative_error:.2%}" if known else "error unknown"
         return f"Geometry(kind={self.kind!r}, shape={self.shape}, count={self.count}, {error})"
 
     # what was measured -------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Plan:
         self.family, self.probe, self.schedule, self.seed = family, probe, schedule, seed
         network = vmappable(family.construct(seed, -1))
         self.parameters = parameter_count(network)
+        self.dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
         self._check_outputs()
         self.sensitivity = timestep_sensitivity(network, family.shape)
         self.laws = verify_laws(family)
@@ -190,6 +191,7 @@ class Plan:
             "model": self.family.name,
             "family": dict(self.family.config),
             "parameters": self.parameters,
+            "dtype": self.dtype,
             "prediction": self.family.prediction,
             "init": self.family.init,
             "seed": self.seed,

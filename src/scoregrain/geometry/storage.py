@@ -42,6 +42,8 @@ def write_geometry(geometry: Geometry, folder: Path) -> None:
     if isinstance(geometry.structure, TokenStructure):
         groups["permutation"] = geometry.structure.permutation
     save_file({k: v.contiguous() for k, v in groups.items()}, folder / "groups.safetensors")
+    for name in ("geometry", "groups"):  # safetensors writes them for the owner alone
+        (folder / f"{name}.safetensors").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(_config(geometry), indent=2) + "\n")
 
 

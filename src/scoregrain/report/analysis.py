@@ -117,7 +117,7 @@ def report_on(geometry: Geometry, images: Images) -> Report:
         mean_share_error=share_error,
         energy=energy,
         centred_energy=centred_energy,
-        warnings=cautions(geometry, data, images, alignment, centred),
+        warnings=cautions(geometry, data, alignment, centred),
     )
 
 

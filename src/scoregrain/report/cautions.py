@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 from scoregrain.align import Alignment
-from scoregrain.datasets import Images
 from scoregrain.geometry import Geometry
 from scoregrain.models.sensitivity import BLIND
 from scoregrain.report.wording import kind_of, number, percent
@@ -15,15 +14,12 @@ LARGE_ERROR = 0.1
 FEW_DETERMINED = 0.5
 
 
-def cautions(
-    geometry: Geometry, data: Geometry, images: Images, alignment: Alignment, centred: Alignment | None
-) -> tuple[str, ...]:
-    """All sentences that apply: the networks, the precision, the data, then the notes of the images."""
+def cautions(geometry: Geometry, data: Geometry, alignment: Alignment, centred: Alignment | None) -> tuple[str, ...]:
+    """All sentences that apply: the networks, the precision, the data."""
     return (
         *_about_networks(geometry),
         *_about_precision(geometry),
         *_about_data(geometry, data, alignment, centred),
-        *(f"Data: {note}" for note in images.notes),
     )
 
 

@@ -113,7 +113,8 @@ def _image(uri: str, text: str, kind: str = "plot") -> str:
 
 def _data_line(report: Report) -> str:
     shape = "×".join(map(str, report.geometry.shape))
-    return f"{report.images.name}: {report.data.count} images of {shape} (channels×height×width)."
+    notes = " ".join(report.images.notes)
+    return f"{report.images.name}: {report.data.count} images of {shape} (channels×height×width). {notes}".rstrip()
 
 
 def _gallery_line(geometry: Geometry, total: int, shown: int) -> str:

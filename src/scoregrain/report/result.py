@@ -64,6 +64,9 @@ class Report:
     centred_energy: Energy | None
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Report(model={self.model!r}, data={self.images.name!r}, {self.headline!r})"
+
     @property
     def model(self) -> str:
         """Name of the network family."""
@@ -93,6 +96,7 @@ class Report:
             "headline": self.headline,
             "second_line": self.second_line,
             "warnings": list(self.warnings),
+            "notes": list(self.images.notes),
             "geometry": summary(self.geometry),
             "images": summary(self.data),
             "alignment": _alignment(self.alignment),

@@ -1,0 +1,37 @@
+"""The documentation: links resolve, Python snippets of the pages run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    for link in links:
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_extending_snippets_run():
+    """Each is complete in itself."""
+    blocks = snippets(ROOT / "docs" / "extending.md")
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "extending.md", "exec"), {})
+
+
+def test_the_readme_snippet_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = snippets(ROOT / "README.md")
+    exec(compile(block.replace("networks=4000", "networks=512"), "README.md", "exec"), {})
+    assert "these data run against the grain" in capsys.readouterr().out
+    assert (tmp_path / "report.html").stat().st_size > 10_000
