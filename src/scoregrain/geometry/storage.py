@@ -96,7 +96,8 @@ def summary(geometry: Geometry) -> dict[str, Any]:
         "identifiable": geometry.identifiable,
         "eigenspaces": geometry.eigenspaces,
         "clusters": len(geometry.clusters),
-        "networks" if geometry.kind == "network" else "images": geometry.count,
+        # a closed form samples none
+        "networks" if geometry.kind == "network" else "images": 0 if geometry.exact else geometry.count,
     }
 
 
