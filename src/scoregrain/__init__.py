@@ -11,22 +11,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scoregrain._errors import InvalidInputError, ScoregrainError, TimeBlindWarning, ZeroOutputError
-    from scoregrain.align import Alignment, Rotation, find_rotation, measure_alignment
+    from scoregrain.align import (
+        Alignment,
+        CrossFit,
+        Ranking,
+        Rotation,
+        cross_fit,
+        find_rotation,
+        measure_alignment,
+        rank_geometries,
+    )
     from scoregrain.datasets import Images, load_images
     from scoregrain.geometry import (
         Cluster,
         DataProbe,
         GaussianProbe,
         Geometry,
+        MeasurementFailedError,
         MeasurementInterruptedError,
         Probe,
         ZeroProbe,
         data_geometry,
         measure_geometry,
         merge_geometries,
+        shard_range,
     )
-    from scoregrain.models import DiT, NetworkFamily, preset_names, timestep_sensitivity
-    from scoregrain.report import Report, analyze
+    from scoregrain.models import (
+        MLP,
+        AzulaNetwork,
+        DiT,
+        LinearMap,
+        NetworkFamily,
+        SigmaNetwork,
+        TimeNetwork,
+        ViT,
+        preset_names,
+        timestep_sensitivity,
+    )
+    from scoregrain.report import Report, analyze, rank
     from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
 
 __version__ = "0.1.0"
@@ -34,22 +56,44 @@ __version__ = "0.1.0"
 # public name -> defining sub-package; imported on first use, so that `import scoregrain` stays fast
 _EXPORTS = {
     "_errors": ("InvalidInputError", "ScoregrainError", "TimeBlindWarning", "ZeroOutputError"),
-    "align": ("Alignment", "Rotation", "find_rotation", "measure_alignment"),
+    "align": (
+        "Alignment",
+        "CrossFit",
+        "Ranking",
+        "Rotation",
+        "cross_fit",
+        "find_rotation",
+        "measure_alignment",
+        "rank_geometries",
+    ),
     "datasets": ("Images", "load_images"),
     "geometry": (
         "Cluster",
         "DataProbe",
         "GaussianProbe",
         "Geometry",
+        "MeasurementFailedError",
         "MeasurementInterruptedError",
         "Probe",
         "ZeroProbe",
         "data_geometry",
         "measure_geometry",
         "merge_geometries",
+        "shard_range",
     ),
-    "models": ("DiT", "NetworkFamily", "preset_names", "timestep_sensitivity"),
-    "report": ("Report", "analyze"),
+    "models": (
+        "MLP",
+        "AzulaNetwork",
+        "DiT",
+        "LinearMap",
+        "NetworkFamily",
+        "SigmaNetwork",
+        "TimeNetwork",
+        "ViT",
+        "preset_names",
+        "timestep_sensitivity",
+    ),
+    "report": ("Report", "analyze", "rank"),
     "schedules": ("Schedule", "cosine_schedule", "linear_schedule"),
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names}

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
         ScoregrainError: nothing can be written beside it.
     """
     target = Path(folder)
-    with _explained(target):
+    with explained(target):
         _refuse_existing(target, overwrite)
         with _parents(target), _temporary(target):
             pass
@@ -37,11 +37,40 @@ def new_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> It
         ScoregrainError: it cannot be written (no permission, disk full); nothing is left behind.
     """
     target = Path(folder)
-    with _explained(target):
+    with explained(target):
         _refuse_existing(target, overwrite)
         with _parents(target), _temporary(target) as temporary:
             yield temporary
             _replace(temporary, target, overwrite)
+
+
+@contextmanager
+def work_folder(folder: Path, *, holds: Callable[[Path], bool]) -> Iterator[None]:
+    """Make a folder for work in progress where there is none; it goes at the end unless it holds something to keep.
+
+    Raises:
+        ScoregrainError: it cannot be made.
+    """
+    with _parents(folder):
+        with explained(folder):
+            folder.mkdir(exist_ok=True)
+        try:
+            yield
+        finally:
+            if folder.exists() and not holds(folder) and _is_ours(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder that scoregrain wrote.
+
+    Raises:
+        InvalidInputError: another program wrote it.
+        ScoregrainError: it cannot be deleted.
+    """
+    with explained(folder):
+        _refuse_existing(folder, overwrite=True)
+        shutil.rmtree(folder)
 
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:
@@ -111,7 +140,7 @@ def _replace(temporary: Path, target: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def explained(target: Path) -> Iterator[None]:
     """Turn what the system says into one message about the target."""
     try:
         yield

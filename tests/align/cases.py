@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scoregrain.geometry import Geometry
 from scoregrain.geometry.moments import Group, Moments
+from scoregrain.geometry.sketch import make_sketch
 from scoregrain.geometry.spectrum import Spectrum
 from scoregrain.geometry.structure import DenseStructure, Structure
 
@@ -65,3 +66,15 @@ def in_another_basis(geometry: Geometry, clusters: Sequence[int], generator: tor
     other = Geometry(geometry.kind, geometry.structure, geometry.moments, exact=geometry.exact)
     other.__dict__["spectrum"] = Spectrum(old.values, old.vectors @ torch.block_diag(*turns), old.sector)
     return other
+
+
+def truncated(kind: str, draws: Tensor, sizes: Sequence[int], rank: int) -> Geometry:
+    """A measured geometry of which only the leading directions are known, from draws ``(N, D)`` with D ≥ 40 rank."""
+    structure = DenseStructure((1, draws.shape[1]))
+    sketch = make_sketch(structure, None, rank, lambda omega, _: draws.T @ (draws @ omega))
+    stops = torch.tensor(sizes).cumsum(0).tolist()
+    groups = [
+        Group(stop - size, stop, sketch.pack(part.T @ (part @ sketch.omega), float(part.square().sum())))
+        for size, stop, part in zip(sizes, stops, draws.split(list(sizes)), strict=True)
+    ]
+    return Geometry(kind, structure, Moments(groups), sketch=sketch)

@@ -8,8 +8,11 @@ from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.align import Rotation, find_rotation, measure_alignment
-from scoregrain.geometry import Geometry
+from scoregrain.align.dense import polar
+from scoregrain.datasets import load_images
+from scoregrain.geometry import Geometry, data_geometry, measure_geometry
 from scoregrain.geometry.structure import ChannelStructure, DenseStructure
+from scoregrain.models import NetworkFamily
 from tests.align.cases import diag, exact, in_another_basis, orthonormal, pair, random_psd
 from tests.reference.dense_alignment import haar
 
@@ -172,6 +175,29 @@ def test_a7_low_rank_data_reach_the_full_minimum(rank: int) -> None:
     geometry, data = pair(random_psd(9, 0), random_psd(9, 1, rank=rank))
     alignment = measure_alignment(geometry, data, find_rotation(geometry, data))
     assert alignment.natural == pytest.approx(alignment.minimum, rel=1e-10, abs=1e-14)
+
+
+def test_polar_factors_survive_a_decomposition_that_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(10), dtype=torch.float64)
+    expected, svd = polar(a), torch.linalg.svd
+    torch.testing.assert_close(expected.mT @ expected, torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
+    torch.testing.assert_close(expected.mT @ a, (expected.mT @ a).mT, rtol=0, atol=1e-12)
+
+    def fragile(matrix: Tensor, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        if matrix.shape[-2] > matrix.shape[-1]:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return svd(matrix, full_matrices=full_matrices)
+
+    monkeypatch.setattr(torch.linalg, "svd", fragile)
+    torch.testing.assert_close(polar(a), expected, rtol=0, atol=1e-12)
+
+
+def test_null_spaces_of_both_sides_are_turned_towards_each_other() -> None:
+    """LAPACK's divide and conquer did not converge on this overlap of 194 dimensions."""
+    geometry = measure_geometry(NetworkFamily.from_preset("dit-16/8"))
+    data = data_geometry(load_images("digits", shape=(1, 16, 16)))
+    alignment = measure_alignment(geometry, data, find_rotation(geometry, data, "maximize"))
+    assert alignment.natural == pytest.approx(alignment.maximum, rel=1e-10)
 
 
 def test_channel_clusters_are_turned_together() -> None:

@@ -63,7 +63,7 @@ def test_help_names_every_option(command, name):
         (["analyze", "unet-16", "--images", "all"], "--images is 'all', expected an integer"),
         (["measure", "unet-16", "--netwrks", "3"], ("unknown option '--netwrks'", "did you mean '--networks'?")),
         (["measure", "unet-16", "-n", "3"], "unknown option '-n'"),
-        (["measure", "unet-16", "--range", "0", "1"], "measure has no option --range, only scoregrain analyze has"),
+        (["measure", "unet-16", "--images", "5"], "measure has no option --images; these have: analyze, align, rank"),
         (["measure", "unet-16", "digits"], ("unexpected argument 'digits'", "scoregrain measure MODEL [options]")),
         (["analyze", "unet-16", "digits", "more"], ("unexpected argument 'more'", "analyze MODEL [DATA]")),
         (["measure", "unet-16", "--json=yes"], "unexpected argument 'yes'"),

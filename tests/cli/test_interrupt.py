@@ -147,9 +147,20 @@ def test_an_exact_geometry_interrupted_while_it_is_written_is_kept(command, monk
     assert Geometry.load("g").exact
 
 
-def test_a_second_one_stops_at_once(command, monkeypatch):
+def test_a_second_one_stops_at_once_and_leaves_the_journal(command, monkeypatch):
     interrupt_writing(monkeypatch, 2)
     words = ("measure", *TINY, "--networks", "64", "--out", "g")
+    outcome = command(*words)
+    last = "scoregrain: interrupted; what was measured is kept in 'g.partial', continue with --resume"
+    assert (outcome.code, outcome.out, outcome.err.splitlines()[-1]) == (130, "", last)
+    command.runs(*words, "--resume")
+    assert Geometry.load("g").count == 64
+    assert {path.name for path in command.files() if path.is_dir()} == {"g"}
+
+
+def test_a_second_one_of_an_exact_geometry_leaves_nothing(command, monkeypatch):
+    interrupt_writing(monkeypatch, 2)
+    words = ("measure", "dit-16/8", "--out", "g")
     command.refuses(*words, code=130, saying="scoregrain: interrupted; nothing was written")
 
 

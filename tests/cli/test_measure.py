@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from scoregrain.cli.describe import describe
 from scoregrain.geometry import Geometry, measure_geometry, summary
 from scoregrain.models import NetworkFamily
 from tests import networks
@@ -54,11 +55,19 @@ def test_words_for_a_person(command):
     assert "(exact)" in text
     assert "written to           scoregrain-measure-dit-16-8-1" in text
     text = command.runs("measure", *TINY, "--networks", "32").out
-    assert "32 networks; no error bars: they need 512 networks or more" in text
+    assert "32 networks; no error bars: they need 512 or more" in text
     assert "±" not in text
     text = command.runs("measure", *TINY, "--networks", "512").out
     assert "512 networks, relative error 0." in text
     assert "±" in text
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
+def test_a_network_without_a_closed_form_says_so():
+    family = NetworkFamily(networks.Tiny, (1, 6, 6))
+    said = "  no closed-form last layer (plain outer products were asked for): plain outer products\n"
+    assert said in describe(measure_geometry(family, 32, estimator="plain"), Path("g"))
+    assert "closed-form" not in describe(measure_geometry(family, 32), Path("g"))
 
 
 def test_a_time_blind_network_is_one_plain_line_of_warning(command):

@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from scoregrain._errors import ScoregrainError
+from scoregrain._random import stream_seed
 from scoregrain.models import NetworkFamily, NetworkStack, evaluate, verify_laws
+from scoregrain.models.laws import _agrees
+from scoregrain.models.named_laws import candidate_laws
 from tests import networks
 
 
@@ -37,7 +40,7 @@ def test_default_layers_are_drawn_in_place_with_their_variances():
     assert laws.in_place
     assert laws.tensors["0.weight"].variance == pytest.approx(1 / 27)
     assert laws.tensors["2.bias"].variance == pytest.approx(1 / 12)
-    assert laws.tensors["1.weight"].bound == 0
+    assert not laws.tensors["1.weight"].random
     assert laws.tensors["1.weight"].value.tolist() == [1.0] * 4
 
 
@@ -54,8 +57,80 @@ def test_xavier_layers_are_recognised():
     assert laws.tensors["0.bias"].is_zero
 
 
+def as_normal(draw, **options):
+    def change(network):
+        draw(network.first.weight, **options)
+        nn.init.zeros_(network.first.bias)
+        draw(network.last.weight, **options)
+
+    return changed(change)
+
+
+# fan_in and fan_out of the two layers are (9, 54) and (54, 9)
+NORMAL = {
+    "Xavier normal": (as_normal(nn.init.xavier_normal_), 2 / 63, 2 / 63),
+    "Kaiming normal": (as_normal(nn.init.kaiming_normal_, nonlinearity="relu"), 2 / 9, 2 / 54),
+    "LeCun normal": (as_normal(nn.init.kaiming_normal_, nonlinearity="linear"), 1 / 9, 1 / 54),
+    "N(0, 0.02²)": (as_normal(nn.init.trunc_normal_, std=0.02), 4e-4, 4e-4),
+    "N(0, 0.02²) cut at two standard deviations": (
+        as_normal(nn.init.trunc_normal_, std=0.02, a=-0.04, b=0.04),
+        4e-4 * 0.7737413,
+        4e-4 * 0.7737413,
+    ),
+    "Kaiming uniform": (as_normal(nn.init.kaiming_uniform_, nonlinearity="relu"), 2 / 9, 2 / 54),
+    "LeCun uniform": (as_normal(nn.init.kaiming_uniform_, nonlinearity="linear"), 1 / 9, 1 / 54),
+    "Xavier uniform": (as_normal(nn.init.xavier_uniform_), 2 / 63, 2 / 63),
+}
+
+
+@pytest.mark.parametrize("name", NORMAL)
+def test_named_laws_are_told_apart_by_their_draws(name):
+    """Each of the table's laws on small kernels (54 entries), with its variance; then drawn in place by it."""
+    build, first, last = NORMAL[name]
+    tiny = family(build)
+    laws = verify_laws(tiny)
+    found = laws.tensors["first.weight"], laws.tensors["last.weight"]
+    assert laws.in_place, laws.reason
+    assert name in {law.name for law in candidate_laws(networks.Tiny().first, "weight")}
+    assert [law.variance for law in found] == pytest.approx([first, last], rel=1e-6)
+    assert {law.distribution for law in found} == {
+        "uniform" if "uniform" in name else "truncated" if "cut" in name else "normal"
+    }
+    stack = NetworkStack(tiny, laws, seed=1)
+    drawn = stack.parameters(range(500))["last.weight"].double()
+    assert _agrees(drawn, found[1])
+    assert not drawn[0].equal(drawn[1])
+
+
+def test_uniform_draws_in_place_are_the_generators_own():
+    """Bit for bit what uniform_ gives for runs of one bound: results of earlier versions stay."""
+    parameters = NetworkStack(family(networks.Tiny), verify_laws(family(networks.Tiny)), seed=3).parameters([4])
+    generator = torch.Generator().manual_seed(stream_seed(3, "network", 4))
+    for layer, fan_in, count in (("first", 9, 60), ("middle.0", 54, 330 * 2 + 55)):
+        row = torch.empty(count).uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+        weight = parameters[f"{layer}.weight"].flatten()
+        assert torch.equal(row[: len(weight)], weight)
+        assert torch.equal(row[len(weight) : len(weight) + 6], parameters[f"{layer}.bias"].flatten())
+
+
+def test_embeddings_and_transposed_convolutions_are_drawn_in_place():
+    class Conditional(networks.Tiny):
+        def __init__(self):
+            super().__init__()
+            self.label, self.up = nn.Embedding(11, 6), nn.ConvTranspose2d(6, 4, 2)
+
+    laws = verify_laws(family(Conditional))
+    assert laws.in_place, laws.reason
+    assert laws.tensors["label.weight"].variance == 1
+    assert laws.tensors["up.bias"].variance == pytest.approx(1 / (3 * 16))
+
+
 def copied(network):
     network.middle[1].weight = nn.Parameter(network.middle[0].weight.clone())
+
+
+def last_copied(network):
+    network.last.weight = nn.Parameter(network.first.weight.detach().reshape(1, 6, 3, 3))
 
 
 def negated(network):
@@ -91,6 +166,7 @@ def same_rows(network):
         (lambda n: n.last.weight.data.mul_(0.9), "last.weight is not"),
         (lambda n: n.last.weight.data.abs_(), "last.weight is not"),
         (lambda n: torch.nn.utils.parametrizations.weight_norm(n.last), "last.bias and 2 more is not"),
+        (last_copied, "last.weight starts as a copy of first.weight"),
         (copied, "middle.1.weight starts as a copy of middle.0.weight"),
         (negated, "middle.1.weight starts as a copy of middle.0.weight"),
         (transposed, "middle.1.weight starts as a copy of middle.0.weight"),
@@ -108,6 +184,16 @@ def test_other_initialisations_go_to_the_constructor(change, reason):
     laws = verify_laws(family(changed(change)))
     assert not laws.in_place
     assert reason in laws.reason
+
+
+@pytest.mark.parametrize("change", [copied, negated, transposed])
+def test_tensors_that_depend_on_another_have_no_law(change):
+    """Neither the copy nor its source: a closed form over one of them would take the other for independent."""
+    tensors = verify_laws(family(changed(change))).tensors
+    assert set(tensors) == {name for name, _ in networks.Tiny().named_parameters()} - {
+        "middle.0.weight",
+        "middle.1.weight",
+    }
 
 
 def test_both_ways_of_drawing_follow_one_law():
@@ -168,8 +254,32 @@ def test_the_constructor_leaves_the_global_random_state_alone():
 
 
 def test_one_network_again_and_again_is_refused():
-    with pytest.raises(ScoregrainError, match="build\\(\\) must return a new, randomly"):
+    with pytest.raises(ScoregrainError, match="the same network twice: build\\(\\) must return a new, randomly"):
         verify_laws(family(networks.same_again))
+
+
+@pytest.mark.parametrize("repeated", [{5: 2}, {1: 0}, dict.fromkeys(range(8), 0)])
+def test_one_pair_of_equal_networks_is_refused(repeated):
+    """Among eight calls, two networks that start alike; or an object re-drawn in place and returned again."""
+    calls = iter(range(8))
+
+    def build():
+        i = next(calls)
+        torch.manual_seed(repeated.get(i, i))
+        return networks.Tiny()
+
+    with pytest.raises(ScoregrainError, match=r"two of eight networks.*have equal parameters"):
+        verify_laws(family(build))
+    one = networks.Tiny()
+
+    def redrawn():
+        for module in one.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
+        return one
+
+    with pytest.raises(ScoregrainError, match="the same network twice"):
+        verify_laws(family(redrawn))
 
 
 @pytest.mark.parametrize("policy", ["unzero-head", "unzero-all"])

@@ -10,6 +10,7 @@ from torch import Tensor
 from scoregrain.datasets import Images
 from scoregrain.geometry import Geometry
 from scoregrain.geometry.moments import Group, Moments
+from scoregrain.geometry.sketch import make_sketch
 from scoregrain.geometry.structure import ChannelStructure, DenseStructure, Structure, TokenStructure
 from scoregrain.report import Report
 from scoregrain.report.analysis import report_on
@@ -31,6 +32,16 @@ def sampled(structure: Structure, groups: int = 20, seed: int = 0, **info: Any) 
 
 def dense(side: int = 3, channels: int = 1, groups: int = 20, **info: Any) -> Geometry:
     return sampled(DenseStructure((channels, side, side)), groups, **info)
+
+
+def leading(rank: int = 4) -> Geometry:
+    """The leading directions of a dense geometry of 64 dimensions."""
+    whole = dense(8)
+    sketch = make_sketch(whole.structure, None, rank, lambda x, _: whole.reduced @ x)
+    totals = [(g, sketch.pack(g.total @ sketch.omega, float(g.total.trace()))) for g in whole.groups]
+    moments = Moments()
+    moments.groups = [Group(g.start, g.stop, total) for g, total in totals]
+    return Geometry("network", whole.structure, moments, sketch=sketch, info=INFO)
 
 
 def channels(side: int = 3) -> Geometry:

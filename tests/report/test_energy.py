@@ -19,6 +19,19 @@ def test_energies_are_the_diagonal_of_the_data_in_the_directions_and_sum_to_the_
         assert float(energy.sizes @ energy.relative) == pytest.approx(geometry.size)
 
 
+def test_energy_beyond_the_known_directions_is_one_last_bin():
+    geometry = cases.leading()
+    pixels = cases.images(geometry.shape).pixels
+    data = data_geometry(pixels)
+    energy, _ = energies(pixels, geometry)
+    u = geometry.eigenvectors
+    torch.testing.assert_close(energy.values, (u.T @ data.matrix() @ u).diagonal())
+    assert energy.span[:, -1].tolist() == [4, 33.5, 63]
+    rest = (data.trace - float(energy.values.sum())) / 60
+    assert float(energy.relative[-1]) == pytest.approx(rest / (data.trace / 64))
+    assert float(energy.sizes @ energy.relative) == pytest.approx(64)
+
+
 def test_a_bin_holds_the_mean_of_its_cluster():
     geometry = cases.exact_tokens()
     energy, _ = energies(cases.images(geometry.shape).pixels, geometry)
@@ -45,8 +58,8 @@ def test_equal_images_have_no_energy_without_their_mean():
 
 def test_many_clusters_share_bins_and_an_unknown_partition_becomes_runs():
     single = [Cluster((k,), 1.0, 0.1, 0.9, 0.1, True) for k in range(3000)]
-    labels = bin_labels(single, 3000)
+    labels = bin_labels(single, 3000, 3000)
     assert int(labels.max()) + 1 <= MAX_BINS
     assert (labels.diff() >= 0).all()
     unknown = [Cluster(tuple(range(100)), 1.0, None, None, 1.0, False)]
-    assert int(bin_labels(unknown, 100).max()) + 1 <= RUNS
+    assert int(bin_labels(unknown, 100, 100).max()) + 1 <= RUNS

@@ -65,3 +65,11 @@ def test_summary_is_json_and_holds_the_numbers(geometry):
 def test_what_is_not_finite_becomes_none_in_the_summary():
     geometry = cases.dense(timestep_sensitivity=float("nan"))
     assert cases.report(geometry).summary()["measured"]["timestep_sensitivity"] is None
+
+
+def test_a_report_on_leading_directions_says_what_is_left_out(tmp_path):
+    report = cases.report(cases.leading())
+    assert any("Of 64 directions the 4 with the largest eigenvalues were measured" in text for text in report.warnings)
+    page = report.save_html(tmp_path / "report.html").read_text()
+    assert "Eigenvalue 3" in page
+    assert "the last of the leading ones" in page

@@ -51,6 +51,14 @@ def test_effective_rank_error_agrees_with_the_jackknife():
     assert effective_rank_error(geometry) == pytest.approx(float(expected), rel=0.05)
 
 
+def test_errors_of_leading_directions_are_those_of_the_whole():
+    """The spectrum falls so fast that four directions are nearly all of it."""
+    whole, leading = cases.dense(8), cases.leading()
+    pixels = cases.images(whole.shape, count=100).pixels
+    assert effective_rank_error(leading) == pytest.approx(effective_rank_error(whole), rel=0.1)
+    assert share_error(leading, pixels) == pytest.approx(share_error(whole, pixels), rel=0.1)
+
+
 def test_no_errors_below_sixteen_groups_and_none_needed_when_exact():
     few = cases.sampled(DenseStructure((1, 3, 3)), groups=3)
     assert effective_rank_error(few) is None

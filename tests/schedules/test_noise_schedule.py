@@ -76,6 +76,17 @@ def test_same_as_diffusers(name: str, build: Callable[[int], Schedule]) -> None:
     torch.testing.assert_close(ours.alpha_bar.float(), theirs.alphas_cumprod, rtol=0, atol=1e-6)
 
 
+def test_sigmas_are_the_levels_of_diffusers_euler_scheduler() -> None:
+    from diffusers import EulerDiscreteScheduler
+
+    theirs = EulerDiscreteScheduler(1000, beta_start=1e-4, beta_end=0.02)
+    ours = linear_schedule().sigmas
+    assert ours.dtype == torch.float64
+    torch.testing.assert_close(ours.flip(0).float(), theirs.sigmas[:-1], rtol=1e-4, atol=0)
+    assert ours[0].item() == pytest.approx(math.sqrt(1e-4 / 0.9999), rel=1e-9)
+    assert ours[999].item() == pytest.approx(math.sqrt(1 / 4.035829765375676e-05 - 1), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("betas", "message"),
     [

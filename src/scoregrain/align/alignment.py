@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.align.rotation import Rotation, check_pair
+from scoregrain.align.pairing import check_pair
+from scoregrain.align.rotation import Rotation
+from scoregrain.align.statistics import (
+    extrema,
+    image_deletions,
+    natural,
+    network_deletions,
+    quadratic,
+    spectrum,
+)
+from scoregrain.align.truncation import bracket
 from scoregrain.geometry import Geometry
-from scoregrain.geometry.spectrum import jackknife
 
 SIGMAS = 2.0  # a verdict needs this many standard errors
 ROUNDING = 1e-12  # relative differences below this are float64 rounding, not alignment
@@ -33,6 +40,9 @@ class Alignment:
     what is "of chance" has none. All errors are standard errors, to first order in the errors of G and M, which are
     independent; 0 when both geometries are exact, None when one of them has fewer than 16 groups.
 
+    Where of a geometry only the leading directions are known, all others are taken to be alike: they share what is left
+    of its trace, which is exact. ``truncation`` says how much that matters.
+
     Attributes:
         natural: α(W), for the data as they are (W = I) or as rotated.
         error: of ``natural``.
@@ -49,6 +59,8 @@ class Alignment:
         of_chance_minimum: ``minimum / haar_mean``.
         of_chance_maximum: ``maximum / haar_mean``.
         relative: ``a(W) = (α - α_min) / (α_max - α_min)`` in [0, 1]; None when all rotations are alike.
+        truncation: bounds of ``natural`` over everything that the directions that are not known can be, sampling
+            errors apart; None when all are known.
     """
 
     natural: float
@@ -66,18 +78,29 @@ class Alignment:
     of_chance_minimum: float
     of_chance_maximum: float
     relative: float | None
+    truncation: tuple[float, float] | None = None
+
+    @property
+    def of_chance_truncation(self) -> tuple[float, float] | None:
+        """``truncation`` over ``haar_mean``."""
+        if self.truncation is None:
+            return None
+        low, high = self.truncation
+        return low / self.haar_mean, high / self.haar_mean
 
     @property
     def verdict(self) -> str:
         """``with`` (of chance below 1 by more than 2 standard errors), ``against`` (above), ``neither``.
 
-        ``undecided`` without an error.
+        ``undecided`` without an error, or when it depends on directions that are not known.
         """
         if self.of_chance_error is None:
             return "undecided"
-        if abs(self.of_chance - 1) <= max(SIGMAS * self.of_chance_error, ROUNDING):
-            return "neither"
-        return "with" if self.of_chance < 1 else "against"
+        low, high = self.of_chance_truncation or (self.of_chance, self.of_chance)
+        margin = max(SIGMAS * self.of_chance_error, ROUNDING)
+        if high + margin < 1 or low - margin > 1:
+            return "with" if high < 1 else "against"
+        return "neither" if self.truncation is None else "undecided"
 
     def headline(self) -> str:
         """The result as one sentence.
@@ -85,14 +108,22 @@ class Alignment:
         For example ``alignment 8.50 ± 0.05 times chance (possible range 0.03 to 26): these data run against the
         grain``. After a rotation, "these data" are the rotated ones.
         """
-        possible = f"possible range {_rounded(self.of_chance_minimum, 2)} to {_rounded(self.of_chance_maximum, 2)}"
+        possible = f"possible range {rounded(self.of_chance_minimum, 2)} to {rounded(self.of_chance_maximum, 2)}"
         if self.of_chance_error is None:
-            value, note = _rounded(self.of_chance, 2), f"error unknown: too few {self._too_few()}; "
+            value, note = rounded(self.of_chance, 2), f"error unknown: too few {self._too_few()}; "
         elif self.of_chance_error <= ROUNDING * self.of_chance:
-            value, note = _rounded(self.of_chance, 4), "exact; "
+            value = rounded(self.of_chance, 4)
+            note = "exact; " if self.truncation is None else "no sampling error; "
         else:
             value, note = _with_error(self.of_chance, self.of_chance_error), ""
-        return f"alignment {value} times chance ({note}{possible}): {_GRAIN[self.verdict]}"
+        return f"alignment {value} times chance ({note}{possible}{self._known()}): {_GRAIN[self.verdict]}"
+
+    def _known(self) -> str:
+        """What is said of directions that are not known."""
+        if self.of_chance_truncation is None:
+            return ""
+        low, high = (rounded(bound, 3) for bound in self.of_chance_truncation)
+        return f"; {low} to {high} whatever the directions are that were not measured"
 
     def _too_few(self) -> str:
         """What there is too little of for an error."""
@@ -104,13 +135,12 @@ def measure_alignment(geometry: Geometry, data: Geometry, rotation: Rotation | N
     """Measure how data, as they are or rotated, run with or against a network's grain (MATH A5).
 
     Beware of the plug-in bias: with the G that also chose the rotation, α of the minimising rotation is biased low,
-    as is ``minimum`` itself (α of the maximising one and ``maximum`` are biased high). The cross-fitted value is
-    unbiased for the rotation found: choose the rotation on one half of the networks, evaluate it on the other::
+    as is ``minimum`` itself (α of the maximising one and ``maximum`` are biased high); :func:`scoregrain.cross_fit`
+    gives an unbiased value. The images that chose a rotation bias its α in the same way; for other images of the same
+    kind, measure with those.
 
-        first, second = geometry.halves()
-        measure_alignment(second, data, rotation=find_rotation(first, data)).natural
-
-    The images that chose a rotation bias its α in the same way; for other images of the same kind, measure with those.
+    Where one geometry is known by its leading directions only, that form of it is used, with a flat rest of the same
+    trace, and its errors are a delete-one-group jackknife of everything, which takes seconds.
 
     Args:
         geometry: G, of a network.
@@ -121,19 +151,15 @@ def measure_alignment(geometry: Geometry, data: Geometry, rotation: Rotation | N
         InvalidInputError: shapes differ (both are named), the geometries are not a network's and data's in this
             order, or one of them is zero.
     """
-    _check(geometry, data, rotation)
-    g, m = geometry.matrix(), data.matrix()
-    w = None if rotation is None else rotation.matrix
-    rotated = m if w is None else w @ m @ w.T
-    natural = float((g * rotated).sum())
-    networks = _errors(geometry, data, rotated)
-    del rotated  # one D × D matrix less while the other side's are made
-    images = _errors(data, geometry, g if w is None else w.T @ g @ w)
-    low, high = _range(geometry, data)
+    check_alignable(geometry, data, rotation)
+    alpha, (low, high) = natural(geometry, data, rotation), extrema(geometry, data)
+    unknown = [None] * 4
+    networks = network_deletions(geometry, data, rotation).errors() if geometry.has_errors else unknown
+    images = image_deletions(geometry, data, rotation).errors() if data.has_errors else unknown
     chance = geometry.trace * data.trace / geometry.size
     errors = [None if a is None or b is None else math.hypot(a, b) for a, b in zip(networks, images, strict=True)]
     return Alignment(
-        natural=natural,
+        natural=alpha,
         error=errors[0],
         minimum=low,
         minimum_error=errors[1],
@@ -141,13 +167,14 @@ def measure_alignment(geometry: Geometry, data: Geometry, rotation: Rotation | N
         maximum_error=errors[2],
         haar_mean=chance,
         haar_std=_haar_std(geometry, data),
-        of_chance=natural / chance,
+        of_chance=alpha / chance,
         of_chance_error=errors[3],
         error_networks=networks[3],
         error_images=images[3],
         of_chance_minimum=low / chance,
         of_chance_maximum=high / chance,
-        relative=_relative(natural, low, high),
+        relative=_relative(alpha, low, high),
+        truncation=bracket(geometry, data, rotation),
     )
 
 
@@ -165,11 +192,11 @@ def mean_image_share(geometry: Geometry, mean: Tensor) -> float:
     """
     if tuple(mean.shape) != geometry.shape:
         raise InvalidInputError(f"the mean image has shape {tuple(mean.shape)}, expected {geometry.shape}")
-    mu = mean.flatten().double()
-    return float(mu @ geometry.matrix() @ mu)
+    mu = mean.double().cpu()
+    return float(quadratic(geometry, mu[None]))
 
 
-def _check(geometry: Geometry, data: Geometry, rotation: Rotation | None) -> None:
+def check_alignable(geometry: Geometry, data: Geometry, rotation: Rotation | None) -> None:
     """Fail on arguments that have no alignment."""
     check_pair(geometry, data)
     if rotation is not None and rotation.shape != geometry.shape:
@@ -181,53 +208,10 @@ def _check(geometry: Geometry, data: Geometry, rotation: Rotation | None) -> Non
             raise InvalidInputError(f"the {one.kind} geometry is zero: nothing can be aligned with it")
 
 
-def _errors(geometry: Geometry, other: Geometry, partner: Tensor) -> list[float | None]:
-    """Standard errors of natural, minimum, maximum and of chance that come from the draws of one geometry.
-
-    ``partner`` is the other geometry in this one's coordinates, so that ``natural = tr(G · partner)``.
-    """
-    if geometry.exact:
-        return [0.0] * 4
-    if not geometry.has_errors:
-        return [None] * 4
-    counts = geometry.counts
-    means = torch.stack([geometry.contract(b) for b in _gradients(geometry, other, partner)], dim=1)
-    sums = counts[:, None] * means
-    full = _statistics(means.T @ counts / counts.sum())
-    without = _statistics((sums.sum(0) - sums) / (counts.sum() - counts)[:, None])
-    natural, low, high, ratio = jackknife(full, without, counts).tolist()
-    # of chance is natural / tr G times what is constant here: D over the other trace
-    return [natural, low, high, ratio * geometry.size / other.trace]
-
-
-def _gradients(geometry: Geometry, other: Geometry, partner: Tensor) -> Iterator[Tensor]:
-    """The B of ``tr(G B)`` for natural, minimum, maximum and the trace, one D × D matrix at a time.
-
-    For the extrema B is the other geometry in its extremal position, ``W M Wᵀ``; moving W counts in second order.
-    """
-    u, values = geometry.eigenvectors, other.eigenvalues
-    yield partner
-    yield (u * values.flip(0)) @ u.T
-    yield (u * values) @ u.T
-    yield torch.eye(geometry.size, dtype=torch.float64)
-
-
-def _statistics(contractions: Tensor) -> Tensor:
-    """From ``(..., 4)`` natural, minimum, maximum and trace to the same with natural / trace in the last place."""
-    return torch.cat([contractions[..., :3], contractions[..., :1] / contractions[..., 3:]], dim=-1)
-
-
-def _range(geometry: Geometry, data: Geometry) -> tuple[float, float]:
-    """Least and largest α over all rotations."""
-    # rounding may push the null eigenvalues of a second moment below zero
-    lam, nu = geometry.eigenvalues.clamp_min(0), data.eigenvalues.clamp_min(0)
-    return float(lam @ nu.flip(0)), float(lam @ nu)
-
-
 def _haar_std(geometry: Geometry, data: Geometry) -> float:
     """Standard deviation of α over Haar-random rotations."""
     size = geometry.size
-    g0, m0 = (float((v - v.mean()).square().sum()) for v in (geometry.eigenvalues, data.eigenvalues))
+    g0, m0 = (float((v - v.mean()).square().sum()) for v in (spectrum(geometry), spectrum(data)))
     return math.sqrt(2 * g0 * m0 / ((size - 1) * (size + 2))) if size > 1 else 0.0
 
 
@@ -238,6 +222,17 @@ def _relative(natural: float, low: float, high: float) -> float | None:
     return min(max((natural - low) / (high - low), 0.0), 1.0)
 
 
+def times_chance(value: float, error: float | None) -> str:
+    """α over chance with its error in words."""
+    if abs(value) <= ROUNDING and (error or 0.0) <= ROUNDING:  # data in the null space of an exact geometry
+        return "0 times chance (to rounding)"
+    if error is None:
+        return f"{rounded(value, 2)} times chance (error unknown)"
+    if error <= ROUNDING * value:
+        return f"{rounded(value, 4)} times chance (exact)"
+    return f"{_with_error(value, error)} times chance"
+
+
 def _with_error(value: float, error: float) -> str:
     """``8.50 ± 0.05``: one significant digit of the error, two when it starts with 1; the value to the same place."""
     mantissa, exponent = f"{error:e}".split("e")
@@ -245,6 +240,6 @@ def _with_error(value: float, error: float) -> str:
     return " ± ".join(f"{round(x, places):.{max(places, 0)}f}" for x in (value, error))
 
 
-def _rounded(value: float, digits: int) -> str:
+def rounded(value: float, digits: int) -> str:
     """A number to so many significant digits, without an exponent for what people read."""
     return "0" if abs(value) < ROUNDING else f"{float(f'{value:.{digits}g}'):g}"

@@ -15,7 +15,7 @@ from scoregrain._folders import new_folder
 from scoregrain.cli.measure import MeasureOptions, progress_bar
 from scoregrain.cli.model import is_preset
 from scoregrain.datasets import data_name, load_images
-from scoregrain.geometry import MeasurementInterruptedError, write_geometry
+from scoregrain.geometry import MeasurementFailedError, MeasurementInterruptedError, write_geometry
 from scoregrain.report import Report, analyze
 
 
@@ -49,6 +49,8 @@ class Analyze(MeasureOptions):
                 report = analyze(family, images, **self.options(), progress=progress)
         except MeasurementInterruptedError as interrupt:
             raise self.keep(interrupt.geometry, *names) from None
+        except MeasurementFailedError as error:
+            raise self.keep_failed(error, *names) from None
         try:
             target = self._write(report, self.target(*names))
         except KeyboardInterrupt:

@@ -12,8 +12,9 @@ from typing import Any
 
 from scoregrain import __version__
 from scoregrain._errors import InvalidInputError, ScoregrainError, TimeBlindWarning, nearest
+from scoregrain.cli.ranks import is_leading, world_size
 
-COMMANDS = ("measure", "analyze")
+COMMANDS = ("measure", "analyze", "merge", "align", "rank")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(arguments)
         return 0
     except ScoregrainError as error:
-        print(f"scoregrain: {error}", file=sys.stderr)
+        _say(str(error))
         return 2 if isinstance(error, InvalidInputError) else 1
     except KeyboardInterrupt as error:
-        print(f"scoregrain: {str(error) or 'interrupted; nothing was written'}", file=sys.stderr)
+        _say(str(error) or "interrupted; nothing was written")
         return 130
     except (Exception, SystemExit) as error:
         if os.environ.get("SCOREGRAIN_DEBUG"):
@@ -45,12 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _say(message: str) -> None:
+    """Print a message once, not on every rank."""
+    if is_leading():
+        print(f"scoregrain: {message}", file=sys.stderr)
+
+
 def _run(arguments: list[str]) -> None:
     """Parse and run a command, and print its result."""
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
         word = arguments[0] if arguments else ""
         said = f"unknown command '{word}'{nearest(word, COMMANDS)}" if arguments else "no command given"
         raise InvalidInputError(f"{said}; commands: {', '.join(COMMANDS)} (scoregrain --help explains them)")
+    if world_size() > 1 and arguments[0] in COMMANDS and arguments[0] != "measure":
+        raise InvalidInputError(
+            f"scoregrain {arguments[0]} runs in one process: only scoregrain measure needs torchrun"
+        )
     from scoregrain.cli.parsing import parse  # imports what takes seconds
 
     command = parse(arguments)
@@ -59,6 +70,8 @@ def _run(arguments: list[str]) -> None:
     command.command = shlex.join(["scoregrain", *arguments])
     with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):  # networks may print too
         result = command.run()
+    if not is_leading():
+        return
     try:
         print(result, flush=True)
     except BrokenPipeError:  # the reader has seen enough, as in `scoregrain ... | head`
@@ -73,7 +86,8 @@ def _plain_warnings() -> Iterator[None]:
 
         def plain(message: Warning | str, category: type[Warning], *rest: Any) -> None:
             if issubclass(category, TimeBlindWarning):
-                print(f"warning: {message}", file=sys.stderr)
+                if is_leading():
+                    print(f"warning: {message}", file=sys.stderr)
             else:
                 show(message, category, *rest)
 

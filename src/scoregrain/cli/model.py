@@ -1,4 +1,4 @@
-"""What the word MODEL on the command line stands for: a preset, or a Python function that builds a network."""
+"""What the word MODEL on the command line stands for: a preset, a diffusers configuration, or a Python function."""
 
 from __future__ import annotations
 
@@ -19,36 +19,64 @@ from scoregrain.models import NetworkFamily, preset_names
 
 
 def resolve_model(
-    word: str, *, shape: tuple[int, ...] | None = None, prediction: str = "epsilon", init: str = "as-is"
+    word: str,
+    *,
+    shape: tuple[int, ...] | None = None,
+    prediction: str | None = None,
+    init: str = "as-is",
+    trained: bool = False,
 ) -> NetworkFamily:
     """Return the family a command-line word names.
 
     Args:
-        word: a preset, or ``module:function`` / ``file.py:function``; the function returns a fresh ``nn.Module``.
-        shape: ``(C, *space)``, required with a function and only there.
-        prediction: what a function's network predicts.
+        word: a preset; a diffusers configuration as a JSON file or folder; or ``module:function`` /
+            ``file.py:function``, where the function returns a fresh ``nn.Module``.
+        shape: ``(C, *space)``, required with a function, another size for a configuration, not for a preset.
+        prediction: what the network predicts; ``epsilon`` unless a configuration says otherwise.
         init: see :class:`NetworkFamily`.
+        trained: read the weights in the folder ``word``.
 
     Raises:
-        InvalidInputError: unknown word, or a function without a shape.
-        ScoregrainError: the module or the function raised.
+        InvalidInputError: unknown word, a function without a shape, or a configuration that is not known.
+        ScoregrainError: the module or the function raised, or weights do not fit.
     """
     if is_preset(word):
-        if shape is not None or prediction != "epsilon":
+        if shape is not None or prediction not in (None, "epsilon"):
             raise InvalidInputError(f"--shape and --prediction belong to your own networks; '{word}' is a preset")
+        if trained:
+            raise InvalidInputError(f"'{word}' is a preset without trained weights; --trained takes a diffusers folder")
         return NetworkFamily.from_preset(word, init=init)
+    if trained:
+        if init != "as-is":
+            raise InvalidInputError("--init re-draws layers of untrained networks; it does not go with --trained")
+        return NetworkFamily.from_pretrained(word, shape=shape, prediction=prediction)
+    if _is_configuration(word):
+        return NetworkFamily.from_config(word, shape=shape, prediction=prediction, init=init)
     where, _, name = word.rpartition(":")
     if not (where and name):
         raise InvalidInputError(_unknown(word))
     build = _function(where, name)
     if shape is None:
         raise InvalidInputError(f"'{word}' needs the shape of its input: --shape C H W")
+    prediction = prediction or "epsilon"
     return NetworkFamily(build, shape, prediction=prediction, init=init, name=word, config={"build": word})
 
 
 def is_preset(word: str) -> bool:
     """Does the word name a preset, with or without options?"""
     return word.split(":")[0] in preset_names()
+
+
+def _is_configuration(word: str) -> bool:
+    """Is the word a path, and not one of Python code, of data or of a folder of images?"""
+    path = word.rstrip(":")
+    if path.endswith((".py", ".npz")) or word.rpartition(":")[0].endswith(".py"):
+        return False
+    if word.endswith(".json"):
+        return True
+    if os.path.isdir(word):
+        return any(os.path.isfile(os.path.join(word, name)) for name in ("config.json", "model_index.json"))
+    return os.path.isfile(word) or word.startswith((".", "/"))
 
 
 def _unknown(word: str) -> str:
@@ -58,10 +86,11 @@ def _unknown(word: str) -> str:
         return f"'{path}' is a Python file: name its function that builds the network, as in {path}:build"
     if word == "digits" or word.endswith(".npz") or os.path.isdir(word):
         what = "a folder" if os.path.isdir(word) else "data"
-        return f"'{word}' is {what}, not a model; the model comes first: scoregrain analyze MODEL DATA"
+        why = " (it has no config.json or model_index.json)" if os.path.isdir(word) else ""
+        return f"'{word}' is {what}, not a model{why}; the model comes first: scoregrain analyze MODEL DATA"
     return (
         f"unknown model '{word}'{nearest(word, preset_names())}; expected a preset ({', '.join(preset_names())}), "
-        "module:function or file.py:function"
+        "a diffusers configuration (.json or folder), module:function or file.py:function"
     )
 
 

@@ -13,11 +13,20 @@ from typing import Any
 import tyro
 
 from scoregrain._errors import InvalidInputError, nearest
+from scoregrain.cli.align import Align
 from scoregrain.cli.analyze import Analyze
 from scoregrain.cli.measure import Measure
+from scoregrain.cli.merge import Merge
+from scoregrain.cli.rank import Rank
 
-COMMANDS: dict[str, Any] = {"measure": Measure, "analyze": Analyze}
-_USAGE = {"measure": "scoregrain measure MODEL [options]", "analyze": "scoregrain analyze MODEL [DATA] [options]"}
+COMMANDS: dict[str, Any] = {"measure": Measure, "analyze": Analyze, "merge": Merge, "align": Align, "rank": Rank}
+_USAGE = {
+    "measure": "scoregrain measure MODEL [options]",
+    "align": "scoregrain align MODEL [DATA] [options]",
+    "analyze": "scoregrain analyze MODEL [DATA] [options]",
+    "rank": "scoregrain rank MODEL MODEL ... [--data DATA] [options]",
+    "merge": "scoregrain merge DIR DIR ... [options]",
+}
 _EXPECTED: dict[Any, str] = {
     int: "an integer",
     float: "a number",
@@ -95,9 +104,8 @@ def _values(option: str, words: list[str]) -> list[str]:
 
 def _explain_option(option: str, command: str) -> str:
     """An option that the command does not have."""
-    for other in COMMANDS:
-        if option in _options(other):
-            return f"scoregrain {command} has no option {option}, only scoregrain {other} has"
+    if others := [other for other in COMMANDS if option in _options(other)]:
+        return f"scoregrain {command} has no option {option}; these have: {', '.join(others)}"
     hint = nearest(option, _options(command)) if option.startswith("--") else ""
     return f"unknown option '{option}'{hint}"
 

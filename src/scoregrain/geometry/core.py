@@ -14,10 +14,15 @@ from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.geometry import spectrum as spectra
+from scoregrain.geometry.form import DenseForm, Form, SketchForm
 from scoregrain.geometry.moments import Group, Moments
+from scoregrain.geometry.sketch import Sketch
 from scoregrain.geometry.structure import Structure
 from scoregrain.geometry.symmetry import Symmetry
-from scoregrain.operators import Operator
+from scoregrain.operators import LowRankOperator, Operator
+
+MAX_SIZE = 4096  # up to here D × D matrices are formed
+MAX_COLUMNS = 1024  # beyond it, so many eigenvectors at most
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ class Cluster:
     null: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Leading:
+    """A geometry by its leading directions: ``U diag(λ) Uᵀ + ρ (I - U Uᵀ)``.
+
+    Attributes:
+        values: λ, float64 ``(k,)``, descending.
+        vectors: U, float64 ``(D, k)``, orthonormal columns.
+        residual: ρ, the mean of all other eigenvalues: the trace is exact.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residual: float
+
+
 class Geometry:
     """A second moment over directions, measured: of networks (``kind="network"``) or of data (``kind="data"``).
 
@@ -51,6 +71,7 @@ class Geometry:
         structure: how the stored reduced matrix expands to D × D.
         moments: sums over groups of draws.
         symmetry: verified symmetry whose sectors are decomposed separately, None without one.
+        sketch: the test matrix whose products the sums are; None where they are whole reduced matrices.
         exact: closed form, without sampling error.
         info: how it was measured: names, numbers and versions, JSON types only.
     """
@@ -62,12 +83,12 @@ class Geometry:
         moments: Moments,
         *,
         symmetry: Symmetry | None = None,
+        sketch: Sketch | None = None,
         exact: bool = False,
         info: Mapping[str, Any] | None = None,
     ) -> None:
-        if structure.layout is None:
-            symmetry = None
-        self.kind, self.structure, self.moments, self.symmetry = kind, structure, moments, symmetry
+        self.kind, self.structure, self.moments = kind, structure, moments
+        self.form: Form = SketchForm(structure, symmetry, sketch) if sketch else DenseForm(structure, symmetry)
         self.exact, self.info = exact, dict(info or {})
 
     def __repr__(self) -> str:
@@ -93,6 +114,16 @@ class Geometry:
         return self.moments.count
 
     @property
+    def symmetry(self) -> Symmetry | None:
+        """Verified symmetry whose sectors are decomposed separately."""
+        return self.form.symmetry
+
+    @property
+    def sketch(self) -> Sketch | None:
+        """The test matrix, None where whole reduced matrices are summed."""
+        return self.form.sketch if isinstance(self.form, SketchForm) else None
+
+    @property
     def groups(self) -> list[Group]:
         """The sums over groups of draws that carry the error bars."""
         return self.moments.groups
@@ -107,73 +138,122 @@ class Geometry:
         """At least 16 groups, or exact."""
         return self.exact or len(self.groups) >= spectra.MIN_GROUPS
 
-    def _average(self, a: Tensor) -> Tensor:
-        layout = self.structure.layout
-        return a if self.symmetry is None or layout is None else self.symmetry.average(a, layout)
-
     @cached_property
+    def mean(self) -> Tensor:
+        """The mean second moment, symmetry averaged, as it is stored: see :attr:`form`."""
+        return self.form.average(self.moments.mean())
+
+    @property
     def reduced(self) -> Tensor:
-        """The reduced matrix A, symmetry averaged, float64 ``(r, r)``."""
-        return self._average(self.moments.mean())
+        """The reduced matrix A, symmetry averaged, float64 ``(r, r)``.
+
+        Raises:
+            InvalidInputError: only the leading directions were measured.
+        """
+        if self.sketch is not None:
+            raise InvalidInputError(
+                f"of this geometry only the {self.known} leading directions are known: it has no matrix; "
+                "use geometry.operator or geometry.leading()"
+            )
+        return self.mean
 
     @cached_property
     def _totals(self) -> list[Tensor]:
-        return [self._average(group.total) for group in self.groups]
-
-    @cached_property
-    def _bases(self) -> list[Tensor] | None:
-        layout = self.structure.layout
-        return None if self.symmetry is None or layout is None else self.symmetry.sectors(layout)
+        return [self.form.average(group.total) for group in self.groups]
 
     @cached_property
     def spectrum(self) -> spectra.Spectrum:
-        """Eigen-decomposition of :attr:`reduced`, sector by sector."""
-        return spectra.decompose(self.reduced, self._bases)
+        """Eigen-decomposition of the reduced matrix, sector by sector; a sketch has some more than are known."""
+        return self.form.decompose(self.mean)
 
     @cached_property
     def _errors(self) -> spectra.SpectrumErrors | None:
         if self.exact or not self.has_errors:
             return None
-        return spectra.spectrum_errors(self.spectrum, self._totals, self.counts)
+        return self.form.errors(self.spectrum, self._totals, self.counts)
 
     # the geometry ------------------------------------------------------------------------------------------------
 
+    @property
+    def known(self) -> int:
+        """How many eigenvalues are known: all D, or the leading ones of a sketch."""
+        return self.form.known * self.structure.multiplicity
+
+    @property
+    def complete(self) -> bool:
+        """All eigenvectors are at hand as one D × D matrix."""
+        return self.known == self.size <= MAX_SIZE
+
+    def _expanded(self, values: Tensor) -> Tensor:
+        """One value of a reduced direction for each of its copies."""
+        return values[: self.form.known].repeat_interleave(self.structure.multiplicity)
+
     @cached_property
     def eigenvalues(self) -> Tensor:
-        """Float64 ``(D,)``, descending."""
-        return self.spectrum.values.repeat_interleave(self.structure.multiplicity)
+        """Float64 ``(known,)``, descending."""
+        return self._expanded(self.spectrum.values)
 
     @cached_property
     def eigenvectors(self) -> Tensor:
-        """Float64 ``(D, D)``, columns in the order of :attr:`eigenvalues`: the SADs of a network."""
-        return self.structure.vectors(self.spectrum.vectors)
+        """Float64 columns in the order of :attr:`eigenvalues`: the SADs of a network.
+
+        ``(D, D)`` up to D = 4096; beyond it the leading ones that are known, 1024 at most.
+        """
+        columns = self.known if self.complete else min(self.known, MAX_COLUMNS)
+        return self.structure.columns(self.spectrum.vectors, range(columns))
 
     @property
     def eigenvalue_errors(self) -> Tensor | None:
-        """Standard errors ``(D,)`` of the eigenvalues; zeros when exact, None below 16 groups."""
+        """Standard errors ``(known,)`` of the eigenvalues; zeros when exact, None below 16 groups."""
         if self.exact:
-            return torch.zeros(self.size, dtype=torch.float64)
-        if self._errors is None:
-            return None
-        return self._errors.values.repeat_interleave(self.structure.multiplicity)
+            return torch.zeros(self.known, dtype=torch.float64)
+        return None if self._errors is None else self._expanded(self._errors.values)
 
     def direction(self, k: int) -> Tensor:
-        """Eigenvector k as an array ``(C, *space)``; ``k = 0`` has the largest eigenvalue."""
-        return self.eigenvectors[:, k].reshape(self.shape)
+        """Eigenvector k as an array ``(C, *space)``; ``k = 0`` has the largest eigenvalue.
+
+        Raises:
+            IndexError: fewer directions are known.
+        """
+        if not -self.known <= k < self.known:
+            raise IndexError(f"direction {k} is not known, only 0 to {self.known - 1} are")
+        return self.structure.columns(self.spectrum.vectors, [k % self.known])[:, 0].reshape(self.shape)
 
     def matrix(self) -> Tensor:
-        """The full geometry, float64 ``(D, D)``."""
+        """The full geometry, float64 ``(D, D)``.
+
+        Raises:
+            InvalidInputError: D is above 4096, or only the leading directions were measured.
+        """
+        if self.size > MAX_SIZE:
+            raise InvalidInputError(
+                f"a geometry of D = {self.size} is not written out as a matrix (up to {MAX_SIZE} is); "
+                "use geometry.operator or geometry.leading()"
+            )
         return self.structure.matrix(self.reduced)
 
     @property
     def operator(self) -> Operator:
         """The geometry as an operator on arrays ``(C, *space)``."""
-        return self.structure.operator(self.spectrum.values.clamp_min(0), self.spectrum.vectors)
+        if self.sketch is None:
+            return self.structure.operator(self.spectrum.values.clamp_min(0), self.spectrum.vectors)
+        leading = self.leading()
+        return LowRankOperator(self.shape, leading.values, leading.vectors, max(leading.residual, 0.0))
 
-    @property
+    def leading(self) -> Leading:
+        """The leading directions, and the mean of all other eigenvalues.
+
+        All directions where :attr:`complete`; the residual is then 0.
+        """
+        vectors = self.eigenvectors
+        values = self.eigenvalues[: vectors.shape[1]]
+        rest = self.size - len(values)
+        return Leading(values, vectors, (self.trace - float(values.sum())) / rest if rest else 0.0)
+
+    @cached_property
     def trace(self) -> float:
         """Tr G."""
-        return float(self.reduced.diagonal().sum()) * self.structure.multiplicity
+        return self.form.trace(self.mean) * self.structure.multiplicity
 
     @property
     def effective_rank(self) -> float:
@@ -187,8 +267,13 @@ class Geometry:
 
         Args:
             b: symmetric ``(D, D)``.
+
+        Raises:
+            InvalidInputError: only the leading directions were measured.
         """
-        r = self._average(self.structure.reduce(b.double()))
+        if self.sketch is not None:
+            raise InvalidInputError("a geometry of which only the leading directions are known has no contractions")
+        r = self.form.average(self.structure.reduce(b.double()))
         return torch.stack([(group.total * r).sum() / group.count for group in self.groups])
 
     # how certain ---------------------------------------------------------------------------------------------------
@@ -196,42 +281,51 @@ class Geometry:
     @cached_property
     def relative_error(self) -> float | None:
         """Estimated ``‖Ĝ - G‖_F / ‖G‖_F``; 0 when exact, None below 16 groups."""
-        return 0.0 if self.exact else spectra.relative_error(self._totals, self.counts)
+        return 0.0 if self.exact else self.form.relative_error(self._totals, self.counts)
+
+    @cached_property
+    def truncation_error(self) -> float:
+        """``‖Ĝ - operator‖_F / ‖Ĝ‖_F``: what :meth:`leading` leaves out of Ĝ; 0 where all directions are known."""
+        return self.form.truncation(self.mean, self.spectrum) if isinstance(self.form, SketchForm) else 0.0
 
     @cached_property
     def trace_error(self) -> float | None:
         """Standard error of the trace; 0 when exact, None below 16 groups."""
         if self.exact or not self.has_errors:
             return 0.0 if self.exact else None
-        traces = torch.stack([total.diagonal().sum() for total in self._totals]) * self.structure.multiplicity
+        traces = torch.tensor([self.form.trace(group.total) for group in self.groups], dtype=torch.float64)
+        traces = traces * self.structure.multiplicity
         means, n = traces / self.counts, self.counts.sum()
         variance = (self.counts * (means - traces.sum() / n).square()).sum() / ((len(means) - 1) * n)
         return float(variance.sqrt())
 
     @cached_property
     def clusters(self) -> list[Cluster]:
-        """Partition of the D directions into clusters, by descending eigenvalue; the null cluster comes last."""
+        """Partition of the known directions into clusters, by descending eigenvalue; the null cluster comes last."""
         if not self.has_errors:
-            everything = tuple(range(self.size))
-            return [Cluster(everything, self.trace / self.size, None, None, 1.0, False)]
+            everything = tuple(range(self.known))
+            return [Cluster(everything, float(self.eigenvalues.mean()), None, None, 1.0, False)]
         ordinary, null = spectra.group_indices(self.spectrum, self._errors)
-        clusters = [self._cluster(members) for members in ordinary]
+        clusters = [self._cluster(members) for members in ordinary if min(members) < self.form.known]
         clusters.sort(key=lambda cluster: -cluster.value)
+        null = [k for k in null if k < self.form.known]
         return clusters + ([self._cluster(null, null=True)] if null else [])
 
     def _cluster(self, members: Sequence[int], null: bool = False) -> Cluster:
-        """Describe the cluster of some reduced indices."""
+        """Describe the cluster of some reduced indices; one that goes on beyond the known ones is cut there."""
+        cut = max(members) >= self.form.known
+        members = [k for k in members if k < self.form.known]
         multiplicity = self.structure.multiplicity
         indices = tuple(k * multiplicity + j for k in members for j in range(multiplicity))
         value = float(self.spectrum.values[list(members)].mean())
         places = [self._places[k] for k in members]
-        sizes = [len(self.spectrum.members(s)) for s in range(int(self.spectrum.sector.max()) + 1)]
-        chance = spectra.chance_overlap(sizes, places)
+        chance = spectra.chance_overlap(self.form.sector_sizes(), places)
         if self._errors is None:
             return Cluster(indices, value, 0.0, 1.0, chance, True, null)
         outside = self._errors.mixing[list(members)].clone()
         outside[:, list(members)] = 0
-        identifiable = float(outside.sum()) / len(members) <= spectra.MAX_MIXING
+        mixing = float(outside.sum() + self._errors.beyond[list(members)].sum()) / len(members)
+        identifiable = not cut and mixing <= spectra.MAX_MIXING
         error = float(self._errors.values[list(members)].mean())
         return Cluster(indices, value, error, spectra.overlap(*self._halves, places), chance, identifiable, null)
 
@@ -262,11 +356,18 @@ class Geometry:
             return self, self
         if len(self.groups) < 2:
             raise InvalidInputError("a geometry of one group cannot be halved: measure more than 32 draws")
-        first, second = (
-            Geometry(self.kind, self.structure, Moments(self.groups[i::2]), symmetry=self.symmetry, info=self.info)
-            for i in (0, 1)
-        )
+        first, second = (self._of(self.groups[i::2]) for i in (0, 1))
         return first, second
+
+    def without(self, j: int) -> Geometry:
+        """The geometry of all draws but those of group j: delete-one-group jackknife of anything."""
+        return self._of([group for i, group in enumerate(self.groups) if i != j])
+
+    def _of(self, groups: Sequence[Group]) -> Geometry:
+        """The same measurement from some of its groups, which are kept apart as they are."""
+        moments = Moments()
+        moments.groups = list(groups)
+        return Geometry(self.kind, self.structure, moments, symmetry=self.symmetry, sketch=self.sketch, info=self.info)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the geometry as a folder of ``config.json`` and safetensors.

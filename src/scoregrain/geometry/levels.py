@@ -12,6 +12,7 @@ from scoregrain.geometry.probe import Probe
 from scoregrain.schedules import Schedule, score_weight
 
 TIMES = (0, 10, 100, 500, 999)
+GUARD = 0.1  # share of levels drawn uniformly where the moment weight cannot be trusted
 
 
 class NoiseLevels:
@@ -20,6 +21,11 @@ class NoiseLevels:
     A level t is drawn with probability ``w(t) / Σ w`` and weighted by ``mean w / w(t)``, where w is the probe's
     moment weight; so the weighted mean is that over uniform levels. Where the networks ignore the level, level 0
     stands for all, with the mean of ω.
+
+    Args:
+        gain: a positive factor ``(T,)`` of w: how ``‖o‖²`` is known to change with the level, roughly.
+        guarded: draw a tenth of the levels uniformly. Where the score is ``a x + b o`` its terms may cancel at the
+            levels that w takes for the important ones (preconditioned networks do so), and others be hardly drawn.
 
     Attributes:
         ignored: the networks do not depend on the level.
@@ -30,7 +36,17 @@ class NoiseLevels:
         InvalidInputError: the probe's moment weight is not T finite numbers, positive wherever ω is.
     """
 
-    def __init__(self, schedule: Schedule, probe: Probe, prediction: str, ignored: bool, per_network: int) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        probe: Probe,
+        prediction: str,
+        ignored: bool,
+        per_network: int,
+        *,
+        gain: Tensor | None = None,
+        guarded: bool = False,
+    ) -> None:
         self.ignored, self.per_network = ignored, 1 if ignored else per_network
         self.omega = score_weight(schedule, prediction)
         weight = probe.moment_weight(schedule, prediction).double()
@@ -43,6 +59,10 @@ class NoiseLevels:
                 f"the moment weight of the probe '{probe.name}' must be {schedule.num_steps} finite numbers, positive "
                 "at every level where the score is not zero"
             )
+        if gain is not None:
+            weight = weight * gain
+        if guarded:
+            weight = (1 - GUARD) * weight / weight.sum() + GUARD / len(weight)
         self._cumulative = weight.cumsum(0) / weight.sum()
         target = self.omega if ignored else weight
         self._scale = (target.mean() / target).nan_to_num(posinf=0.0).sqrt()

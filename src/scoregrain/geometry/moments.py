@@ -11,8 +11,8 @@ from torch import Tensor
 from scoregrain._errors import InvalidInputError
 
 LEAF = 32
-# groups kept for error bars: between MAX_GROUPS / 2 and MAX_GROUPS, fewer where matrices are large
-MAX_GROUPS, SMALL_GROUPS, LARGE = 64, 32, 512
+# groups kept for error bars: between MAX_GROUPS / 2 and MAX_GROUPS, half as many where they would fill the memory
+MAX_GROUPS, GROUP_BYTES = 64, 2**28
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,22 @@ class Moments:
         self.groups = sorted([*self.groups, group], key=lambda g: g.start)
 
     def _collapse(self) -> None:
-        """Sum siblings to one common level, the lowest at which few enough groups are left."""
+        """Sum siblings to one common level, the lowest at which the draws touch few enough nodes of the tree.
+
+        Groups would not do for nodes: a part with a ragged start can have more of them than the whole.
+        """
         level = max((group.level or 0 for group in self.groups), default=0)
         for below in range(level):
             self.groups = _sum_siblings(self.groups, below)
-        while len(self.groups) > self.capacity and any(g.level is not None and g.level >= level for g in self.groups):
+        while len({group.start // (LEAF << level) for group in self.groups}) > self.capacity:
             self.groups = _sum_siblings(self.groups, level)
             level += 1
 
     @property
     def capacity(self) -> int:
         """How many groups are kept apart."""
-        return SMALL_GROUPS if self.groups and self.groups[0].total.shape[0] > LARGE else MAX_GROUPS
+        large = bool(self.groups) and MAX_GROUPS * 8 * self.groups[0].total.numel() > GROUP_BYTES
+        return MAX_GROUPS // 2 if large else MAX_GROUPS
 
     @property
     def count(self) -> int:

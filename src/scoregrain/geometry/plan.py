@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError, ZeroOutputError
 from scoregrain._random import stream
-from scoregrain.geometry.head import Head, find_head
+from scoregrain.geometry.core import MAX_SIZE
+from scoregrain.geometry.draws import Draws, weighted
+from scoregrain.geometry.find_head import find_head
+from scoregrain.geometry.head import Head
 from scoregrain.geometry.levels import NoiseLevels, check_levels, network_time
 from scoregrain.geometry.moments import LEAF
-from scoregrain.geometry.probe import Probe, score_from_output
+from scoregrain.geometry.probe import Probe
+from scoregrain.geometry.sketch import DEFAULT_RANK, Sketch, make_sketch
 from scoregrain.geometry.structure import DenseStructure, Structure
 from scoregrain.geometry.symmetry import find_symmetry
 from scoregrain.models import (
+    InitLaws,
     NetworkFamily,
-    NetworkStack,
     captured_input,
+    check_stateless,
     evaluate,
     last_layer,
     parameter_count,
@@ -32,42 +37,118 @@ from scoregrain.models import (
 )
 from scoregrain.schedules import Schedule, score_coefficients
 
-MAX_SIZE = 4096
 CHECK_NETWORKS = 4
 BLIND, DETERMINISTIC = 1e-5, 1e-12
 ESTIMATORS = ("auto", "plain")
+# beyond D = 4096, reduced matrices up to this size are still summed whole: 8 MiB each
+SMALL = 1024
+PILOT = -100_000  # first leaf of the networks that choose the test matrix of a sketch; measurements have none below 0
+GAIN_LEVELS, LEAST_GAIN = 24, 1e-3
 
 
 class Plan:
-    """Head, symmetry, noise levels and way of drawing for one measurement; measures leaves by them."""
+    """Head, symmetry, noise levels and way of drawing for one measurement; measures leaves by them.
+
+    Attributes:
+        head: closed-form last layer, None without one; ``head_reason`` says why.
+        base: the score has a part that the head's weights do not act on: ``F = base + b s Q o``.
+        input_moment: ``E[base baseᵀ]`` where the base is ``a x`` and the law of x is known, else None.
+        structure: how the second moment that is summed expands to D × D.
+        rank: how many leading directions are sketched; None where matrices are summed whole.
+    """
 
     def __init__(
-        self, family: NetworkFamily, probe: Probe, schedule: Schedule, *, seed: int, per_network: int, estimator: str
+        self,
+        family: NetworkFamily,
+        probe: Probe,
+        schedule: Schedule,
+        *,
+        seed: int,
+        per_network: int,
+        estimator: str,
+        rank: int | str | None = None,
     ) -> None:
         _check_request(family, probe, per_network, estimator)
         self.family, self.probe, self.schedule, self.seed = family, probe, schedule, seed
         network = vmappable(family.construct(seed, -1))
         self.parameters = parameter_count(network)
         self.dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
+        check_stateless(network, family.shape, family.name)
         self._check_outputs()
         self.sensitivity = timestep_sensitivity(network, family.shape)
-        self.laws = verify_laws(family)
-        # F = a x + b o: the output alone, up to a factor, where x or a is zero
-        self.output_only = probe.zero or not score_coefficients(schedule, family.prediction)[0].any()
-        self.head, self.head_reason = self._find_head(network, estimator)
-        self.structure: Structure = self.head.structure if self.head else DenseStructure(family.shape)
+        self.laws = InitLaws({}, "its parameters are given") if family.trained else verify_laws(family)
+        self.head, self.base, self.head_reason = self._find_head(network, estimator)
+        reduced = self.head is not None and not self.base
+        self.structure: Structure = self.head.structure if self.head and reduced else DenseStructure(family.shape)
         symmetric = estimator == "auto" and self.laws.in_place and probe.isotropic
         self.symmetry = find_symmetry(self._check_networks[:3], family.shape) if symmetric else None
-        ignored = self.output_only and probe.time_free and self._ignores_time()
-        self.levels = NoiseLevels(schedule, probe, family.prediction, ignored, per_network)
+        ignored = self._output_only and not self.base and probe.time_free and self._ignores_time()
+        self.input_moment = self._input_moment()
+        guarded = self.head is None or (self.base and self.input_moment is None)
+        self.levels = NoiseLevels(
+            schedule, probe, family.prediction, ignored, per_network, gain=self._gain(), guarded=guarded
+        )
+        self.rank = self._choose_rank(rank)
+        self.sketch: Sketch | None = None
 
-    def _find_head(self, network: nn.Module, estimator: str) -> tuple[Head | None, str]:
-        """The closed-form last layer, or None and why."""
+    @property
+    def _output_only(self) -> bool:
+        """Is the score ``F = a x + b o`` the output alone, up to a factor: are all x or all a zero?"""
+        return self.probe.zero or not score_coefficients(self.schedule, self.family.prediction)[0].any()
+
+    def _find_head(self, network: nn.Module, estimator: str) -> tuple[Head | None, bool, str]:
+        """The closed-form last layer and whether the score has a part beside it; or None, and why."""
+        if self.family.trained:
+            return None, False, "the network is trained: its weights are not random"
         if estimator == "plain":
-            return None, "plain outer products were asked for"
-        if not self.output_only:
-            return None, f"with prediction '{self.family.prediction}' the score contains the input"
-        return find_head(network, self.family.shape, self.laws)
+            return None, False, "plain outer products were asked for"
+        other = vmappable(self.family.construct(self.seed, -2))
+        head, reason = find_head(network, other, self.family.shape, self.laws)
+        if head is None:
+            return None, False, reason
+        base = not self._output_only or head.tail.offset_at_zero or (head.tail.offset_elsewhere and not self.probe.zero)
+        if base and self.family.size > MAX_SIZE:
+            return None, False, f"the score is more than its last layer's output, and D exceeds {MAX_SIZE}"
+        return head, base, ""
+
+    def _input_moment(self) -> Tensor | None:
+        """``E[a² x xᵀ]`` where that is the whole of the base's second moment (MATH C1.2: the cross term is 0)."""
+        if self.head is None or not self.base or self.head.tail.offset_at_zero or self.head.tail.offset_elsewhere:
+            return None
+        a, _ = score_coefficients(self.schedule, self.family.prediction)
+        return self.probe.input_moment(a.square(), self.schedule)
+
+    def _choose_rank(self, rank: int | str | None) -> int | None:
+        """How many leading directions to sketch; None for whole matrices.
+
+        Raises:
+            InvalidInputError: another word, or all directions of a geometry that is too large.
+        """
+        size, reduced = self.family.size, self.structure.reduced
+        if isinstance(rank, int):
+            return rank
+        if rank not in (None, "all"):
+            raise InvalidInputError(f"rank is '{rank}', expected a number of directions or 'all'")
+        if rank == "all" and reduced > MAX_SIZE:
+            raise InvalidInputError(
+                f"'{self.family.name}' has a geometry of reduced size {reduced}: all of its directions can be measured "
+                f"up to {MAX_SIZE}; ask for a number of leading ones (rank={DEFAULT_RANK}, --directions {DEFAULT_RANK})"
+            )
+        return None if rank == "all" or size <= MAX_SIZE or reduced <= SMALL else DEFAULT_RANK
+
+    def _gain(self) -> Tensor | None:
+        """How the last layer's output is scaled at every level, squared, from a few levels; None where it is not."""
+        if self.head is None or self.head.tail.constant is not None:
+            return None
+        steps = torch.linspace(0, self.schedule.num_steps - 1, GAIN_LEVELS).round().long()
+        every = np.arange(self.schedule.num_steps)
+        scale = torch.from_numpy(np.interp(every, steps.numpy(), self.head_scale(steps).abs().numpy()))
+        return (scale / scale.max()).clamp_min(LEAST_GAIN).square()
+
+    def head_scale(self, t: Tensor) -> Tensor:
+        """The factor s between the head and the network's output at steps t, float64 of their shape."""
+        assert self.head is not None
+        return self.head.tail.scale(network_time(t, self.schedule))
 
     # a few networks, looked at closely --------------------------------------------------------------------------
 
@@ -101,20 +182,19 @@ class Plan:
 
     def _check_outputs(self) -> None:
         """Shape, finiteness and a non-zero output."""
-        networks = [self.family.construct(self.seed, -1 - i) for i in range(CHECK_NETWORKS)]
+        networks = [
+            self.family.construct(self.seed, -1 - i) for i in range(1 if self.family.trained else CHECK_NETWORKS)
+        ]
         outputs = [self._features(network, None) for network in networks]
         if not all(torch.isfinite(output).all() for output in outputs):
             raise ScoregrainError(f"'{self.family.name}' gives non-finite outputs at initialisation")
-        if not torch.equal(outputs[0], self._features(networks[0], None)):
-            raise ScoregrainError(
-                f"two equal calls of one network '{self.family.name}' give different outputs: its forward pass is "
-                "random also in eval mode; switch that off, for instance dropout called with training=True"
-            )
         if not any(output.any() for output in outputs):
-            raise ZeroOutputError(_why_zero(self.family, self.probe, self._check_networks[0]))
+            raise ZeroOutputError(_why_zero(self.family, self.probe, networks[0]))
 
     def _ignores_time(self) -> bool:
-        """Do the networks give equal features at a few noise levels?"""
+        """Do the networks give equal features at a few noise levels, and the head's output equal factors?"""
+        if self.head is not None and self.head.tail.constant is None:
+            return False
         features = self._check_features
         return bool((features - features[:, :1]).abs().max() <= BLIND * features.abs().max())
 
@@ -122,89 +202,86 @@ class Plan:
 
     def closed_form(self) -> Tensor | None:
         """The exact reduced moment where features are the same for every network (MATH C1.4), else None."""
-        if self.head is None or not self.probe.zero:
+        if self.head is None or self.base or not self.probe.zero or self.structure.reduced > MAX_SIZE:
             return None
-        features, omega = self._check_features, self.levels.omega
+        features = self._check_features
         rounding = DETERMINISTIC * features.abs().max()
         if (features - features[0]).abs().max() > rounding:
             return None
+        steps = torch.arange(self.schedule.num_steps)
+        omega = self.levels.omega * self.head_scale(steps).square()
         if self.levels.ignored:
             return self.head.finish(omega.mean() * self.head.gram(features[0, :1]), float(omega.mean()))
         # features that depend on the level, but on nothing random: the mean over all levels
         grams = []
-        for steps in torch.arange(self.schedule.num_steps).chunk(-(-self.schedule.num_steps // 100)):
-            x = torch.zeros(len(steps), *self.family.shape)
-            h = self._run(self._check_networks[0], x, steps, self.head)
-            grams.append(self.head.gram(_weighted(h, omega[steps] / self.schedule.num_steps)))
+        for part in steps.chunk(-(-self.schedule.num_steps // 100)):
+            h = self._run(self._check_networks[0], torch.zeros(len(part), *self.family.shape), part, self.head)
+            grams.append(self.head.gram(weighted(h, omega[part] / self.schedule.num_steps)))
         return self.head.finish(torch.stack(grams).sum(0), float(omega.mean()))
 
     def start(self, device: torch.device | str | None) -> None:
         """Make ready to draw networks on a device."""
         self.device = torch.device(device or "cpu")
-        self._local = threading.local()
-        self.execution = self._stack().execution
+        self.draws = Draws(self)
+        if self.rank is not None:
+            self.sketch = make_sketch(self.structure, self.symmetry, self.rank, self._pilot)
 
-    def _stack(self) -> NetworkStack:
-        """The calling thread's own networks: they hold buffers, and modules whose parameters are swapped."""
-        if not hasattr(self._local, "stack"):
-            self._local.stack = NetworkStack(self.family, self.laws, self.seed, self.device)
-        stack: NetworkStack = self._local.stack
-        return stack
+    def _pilot(self, x: Tensor, number: int) -> Tensor:
+        """``S X`` for the second moment S of some leaves that no measurement counts.
+
+        Outer products need as many networks as X has columns, and some more; a head's second moments have a rank of
+        hundreds each.
+        """
+        outer = self.head is None or (self.base and self.input_moment is None)
+        leaves = -(-2 * x.shape[1] // LEAF) if outer else 1
+        starts = [(PILOT + number * leaves + i) * LEAF for i in range(leaves)]
+        return torch.stack([self.draws.second_moment(start, start + LEAF, x)[0] for start in starts]).sum(0)
 
     def measure(self, start: int, stop: int) -> Tensor:
-        """Sum of the reduced second moments of the networks ``start … stop - 1`` of one leaf; any thread may call."""
-        stack = self._stack()
-        t, x = self._probe_leaf(start, stop)
-        parameters, layer = stack.parameters(range(start, stop)), self.head.layer if self.head else None
-        clock = network_time(t, self.schedule).to(self.device)
-        output, features = stack.outputs(parameters, x.to(self.device, stack.dtype), clock, layer)
-        self.execution = stack.execution
-        if not torch.isfinite(features).all():
-            bad = int((~torch.isfinite(features.flatten(1))).any(1).nonzero()[0])
-            raise ScoregrainError(f"network {start + bad} of '{self.family.name}' gave a non-finite output")
-        if self.head is not None:
-            weight = self.levels.output_weight(t).flatten() / self.levels.per_network
-            gram = self.head.gram(_weighted(features.flatten(0, 1), weight.to(self.device))).cpu()
-            return self.head.finish(gram, float(weight.sum()))
-        score = score_from_output(output.cpu(), x, t, self.schedule, self.family.prediction)
-        rows = (score.flatten(2) * self.levels.scale(t)[..., None]).flatten(0, 1)
-        return rows.T @ rows / self.levels.per_network
+        """Sum of the reduced second moments of the networks ``start … stop - 1`` of one leaf; any thread may call.
 
-    def _probe_leaf(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Noise levels ``(n, q)`` and inputs ``(n, q, *shape)`` of networks of one leaf."""
-        leaf = start // LEAF
-        t = self.levels.sample(self.seed, leaf)
-        x = self.probe.sample(t.flatten(), self.schedule, stream(self.seed, "probe", leaf))
-        part = slice(start - leaf * LEAF, stop - leaf * LEAF)
-        return t[part], x.reshape(*t.shape, *self.family.shape)[part]
+        With a sketch, its products with the test matrix and its trace.
+        """
+        if self.sketch is None:
+            return self.draws.second_moment(start, stop, None)[0]
+        return self.sketch.pack(*self.draws.second_moment(start, stop, self.sketch.omega))
 
     def _levels_used(self, sampled: bool) -> str:
         if self.levels.ignored:
             return "exact (the networks ignore them)"
         return "importance sampled" if sampled else "exact (all of them)"
 
+    def _drawn(self) -> str:
+        """How networks are drawn."""
+        if self.family.trained:
+            return "none: one trained network"
+        return "in-place" if self.laws.in_place else "constructor"
+
     def info(self) -> dict[str, Any]:
         """How the measurement is done, for artefacts and reports."""
         sampled = hasattr(self, "device")
-        drawn = "in-place" if self.laws.in_place else "constructor"
         return {
             "model": self.family.name,
             "family": dict(self.family.config),
+            "trained": self.family.trained,
             "parameters": self.parameters,
             "dtype": self.dtype,
             "prediction": self.family.prediction,
             "init": self.family.init,
+            "unzeroed": list(self.family.unzeroed(self.seed)),
             "seed": self.seed,
             "fingerprint": self.family.fingerprint(self.seed),
             "probe": self.probe.name,
             "schedule": self.schedule.name,
             "steps": self.schedule.num_steps,
-            "draw": drawn if sampled else "none: closed form",
+            "draw": self._drawn() if sampled else "none: closed form",
             "draw_reason": self.laws.reason,
-            "execution": self.execution if sampled else "none: closed form",
+            "execution": self.draws.execution if sampled else "none: closed form",
             "head": self.head.layer if self.head else "",
             "head_reason": self.head_reason,
             "structure": self.structure.kind,
+            "rank": self.rank,
+            "test_matrix": self.sketch.digest if self.sketch else "",
             "symmetry": self.symmetry.name if self.symmetry else "",
             "noise_levels": self._levels_used(sampled),
             "betas": hashlib.sha256(tensor_bytes(self.schedule.betas)).hexdigest()[:16],
@@ -215,23 +292,19 @@ class Plan:
         }
 
 
-def _weighted(features: Tensor, weight: Tensor) -> Tensor:
-    """Features ``(m, ...)`` whose Gram matrix counts sample i ``weight[i]`` times."""
-    return weight.sqrt().reshape(-1, *[1] * (features.ndim - 1)) * features
-
-
 def _check_request(family: NetworkFamily, probe: Probe, per_network: int, estimator: str) -> None:
     """Refuse what cannot be measured before a network is built."""
-    if family.size > MAX_SIZE:
-        raise InvalidInputError(
-            f"'{family.name}' has D = {family.size} outputs; geometries are measured densely up to D = {MAX_SIZE}"
-        )
     if probe.shape != family.shape:
         raise InvalidInputError(f"the probe has shape {probe.shape}, the networks have {family.shape}")
     if per_network < 1:
         raise InvalidInputError(f"probes_per_network is {per_network}, expected a positive number")
     if estimator not in ESTIMATORS:
         raise InvalidInputError(f"unknown estimator '{estimator}'; known: {', '.join(ESTIMATORS)}")
+    if family.trained and probe.zero:
+        raise InvalidInputError(
+            f"'{family.name}' is trained: its geometry is an expectation over its inputs; give it data, "
+            "probe=DataProbe(images) (--data)"
+        )
 
 
 def _why_zero(family: NetworkFamily, probe: Probe, network: nn.Module) -> str:

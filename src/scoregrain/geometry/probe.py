@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.models import tensor_bytes
-from scoregrain.schedules import Schedule, score_coefficients
+from scoregrain.schedules import Schedule, noising_coefficients, score_coefficients
 
 
 def score_from_output(output: Tensor, x: Tensor, t: Tensor, schedule: Schedule, prediction: str) -> Tensor:
@@ -54,6 +56,15 @@ class Probe(ABC):
     def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
         """Inputs ``(len(t), *shape)`` at noise levels ``t``."""
 
+    def input_moment(self, weight: Tensor, schedule: Schedule) -> Tensor | None:
+        """Mean over levels of ``weight(t) E[x xᵀ | t]``, float64 ``(D, D)``; None where it is not known.
+
+        Args:
+            weight: float64 ``(T,)``.
+            schedule: the noise schedule.
+        """
+        return None
+
     @abstractmethod
     def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
         """Expected size ``E‖F‖²`` up to a factor at every step, float64 ``(T,)``, for ``‖o‖²`` of order D.
@@ -89,6 +100,10 @@ class GaussianProbe(Probe):
         """White noise of standard deviation ``scale``."""
         return self.scale * torch.randn(len(t), *self.shape, generator=generator)
 
+    def input_moment(self, weight: Tensor, schedule: Schedule) -> Tensor:
+        """``s² I`` at every level."""
+        return float(weight.mean()) * self.scale**2 * torch.eye(math.prod(self.shape), dtype=torch.float64)
+
     def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
         """``s² a² + b²``."""
         a, b = score_coefficients(schedule, prediction)
@@ -96,33 +111,65 @@ class GaussianProbe(Probe):
 
 
 class DataProbe(Probe):
-    """P2: ``x = √ᾱ x0 + σ z`` with ``x0`` drawn from images ``(N, *shape)``."""
+    """P2: data at the noise level t, ``x = √ᾱ x0 + σ z`` with ``x0`` drawn from images ``(N, *shape)``.
+
+    Args:
+        images: ``(N, C, *space)``, or an object with such a tensor as ``.pixels``.
+        prediction: what the networks predict: flows and EDM networks are trained on other noisings,
+            ``x = (1-t) x0 + t z`` and ``x = x0 + s z``.
+    """
 
     time_free = False
     isotropic = False
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Any, prediction: str = "epsilon") -> None:
+        images = torch.as_tensor(getattr(images, "pixels", images))
         super().__init__(tuple(images.shape[1:]))
         if len(images) == 0 or not torch.isfinite(images).all():
             raise InvalidInputError("a data probe needs at least one image, all finite")
-        self.images = images
+        self.images, self.noising = images, _noising(prediction)
+        self._prediction = prediction
         self.name = f"data, {hashlib.sha256(tensor_bytes(images)).hexdigest()[:16]}"
+        if self.noising != VARIANCE_PRESERVING:
+            self.name += f", {self.noising}"
 
     def sample(self, t: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
         """Images at noise level t of the forward process."""
         x0 = self.images[torch.randint(len(self.images), (len(t),), generator=generator)]
         z = torch.randn(len(t), *self.shape, generator=generator)
         column = (len(t),) + (1,) * len(self.shape)
-        signal = schedule.alpha_bar[t].sqrt().reshape(column)
-        return (signal * x0 + schedule.sigma[t].reshape(column) * z).to(torch.get_default_dtype())
+        signal, noise = (c[t].reshape(column) for c in noising_coefficients(schedule, self._prediction))
+        x: Tensor = signal * x0 + noise * z
+        return x.to(torch.get_default_dtype())
+
+    def input_moment(self, weight: Tensor, schedule: Schedule) -> Tensor:
+        """``c² M + s² I`` with the second moment M of the images."""
+        signal, noise = noising_coefficients(schedule, self._prediction)
+        rows = self.images.flatten(1).double()
+        eye = torch.eye(rows.shape[1], dtype=torch.float64)
+        of_images, of_noise = float((weight * signal.square()).mean()), float((weight * noise.square()).mean())
+        m: Tensor = (rows.T @ rows) / len(rows)
+        return of_images * m + of_noise * eye
 
     def moment_weight(self, schedule: Schedule, prediction: str) -> Tensor:
-        """``a² + b²``: the input has unit order of magnitude at every level.
+        """``a² (c² + s²) + b²``: images and outputs have unit order of magnitude at every level.
 
         Raises:
-            InvalidInputError: the prediction does not belong to variance-preserving noising.
+            InvalidInputError: the prediction belongs to another noising.
         """
-        if prediction in ("flow", "edm"):
-            raise InvalidInputError(f"a data probe noises its images as for epsilon-prediction, not for '{prediction}'")
+        if _noising(prediction) != self.noising:
+            raise InvalidInputError(
+                f"the data probe noises its images for {self.noising} networks, '{prediction}' needs "
+                f"{_noising(prediction)}: DataProbe(images, prediction='{prediction}')"
+            )
         a, b = score_coefficients(schedule, prediction)
-        return a.square() + b.square()
+        signal, noise = noising_coefficients(schedule, prediction)
+        return a.square() * (signal.square() + noise.square()) + b.square()
+
+
+VARIANCE_PRESERVING = "variance-preserving"
+
+
+def _noising(prediction: str) -> str:
+    """Which forward process networks of a prediction are trained on."""
+    return prediction if prediction in ("flow", "edm") else VARIANCE_PRESERVING

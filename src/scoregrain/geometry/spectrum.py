@@ -21,9 +21,9 @@ class Spectrum:
     """Eigen-decomposition of a reduced matrix, sector by sector, sorted descending.
 
     Attributes:
-        values: ``(r,)``.
-        vectors: ``(r, r)``, columns.
-        sector: ``(r,)``, the symmetry sector of each vector.
+        values: ``(k,)``; k = r where the spectrum is complete.
+        vectors: ``(r, k)``, columns.
+        sector: ``(k,)``, the symmetry sector of each vector.
     """
 
     values: Tensor
@@ -44,11 +44,13 @@ class SpectrumErrors:
         gaps: jackknife standard errors of ``λ_k - λ_k'``, k' the next in k's sector, ``(r,)``; the last is unused.
         mixing: first-order mixing of k with j between two halves, ``4 V_kj / (N (λ_k - λ_j)²)``, ``(r, r)``;
             zero on the diagonal and between sectors.
+        beyond: mixing with directions that are not in the spectrum, ``(r,)``; zero where it is complete.
     """
 
     values: Tensor
     gaps: Tensor
     mixing: Tensor
+    beyond: Tensor
 
 
 def decompose(matrix: Tensor, bases: Sequence[Tensor] | None) -> Spectrum:
@@ -61,6 +63,11 @@ def decompose(matrix: Tensor, bases: Sequence[Tensor] | None) -> Spectrum:
         values = torch.cat([part[0] for part in parts])
         vectors = torch.cat([basis @ part[1] for basis, part in zip(bases, parts, strict=True)], dim=1)
         sector = torch.cat([torch.full((len(p[0]),), s) for s, p in enumerate(parts)])
+    return in_order(values, vectors, sector)
+
+
+def in_order(values: Tensor, vectors: Tensor, sector: Tensor) -> Spectrum:
+    """The spectrum of unsorted eigenvalues, vectors and sectors."""
     order = values.argsort(descending=True, stable=True)
     vectors = vectors[:, order]
     return Spectrum(values[order], vectors * _signs(vectors), sector[order])
@@ -110,28 +117,13 @@ def spectrum_errors(spectrum: Spectrum, totals: Sequence[Tensor], counts: Tensor
         values[members] = jackknife(lam, without, counts)
         gaps[members[:-1]] = jackknife(-lam.diff(), -without.diff(dim=1), counts)
         mixing[members[:, None], members] = _mixing(variance, lam, n)
-    return SpectrumErrors(values, gaps, mixing)
+    return SpectrumErrors(values, gaps, mixing, torch.zeros_like(values))
 
 
 def _mixing(variance: Tensor, values: Tensor, n: float) -> Tensor:
     """``4 V_kj / (N (λ_k - λ_j)²)`` off the diagonal."""
     gap = (values[:, None] - values).square().fill_diagonal_(math.inf)
     return 4 * variance / (n * gap.clamp_min(torch.finfo(torch.float64).tiny))
-
-
-def relative_error(totals: Sequence[Tensor], counts: Tensor) -> float | None:
-    """Estimated ``‖Ĝ - G‖_F / ‖G‖_F`` from the spread of the groups (MATH A2, C3); None below 16 groups."""
-    if len(totals) < MIN_GROUPS:
-        return None
-    n = float(counts.sum())
-    mean = sum(totals[1:], totals[0]) / n
-    spread = sum(
-        count * float((total / count - mean).square().sum())
-        for total, count in zip(totals, counts.tolist(), strict=True)
-    )
-    variance = spread / ((len(totals) - 1) * n)
-    signal = float(mean.square().sum()) - variance  # ‖Ĝ‖² is too large by the variance
-    return math.sqrt(variance / signal) if signal > 0 else math.inf
 
 
 def group_indices(spectrum: Spectrum, errors: SpectrumErrors | None) -> tuple[list[list[int]], list[int]]:
@@ -173,7 +165,7 @@ def _joins(members: list[int], values: Tensor, errors: SpectrumErrors | None) ->
     joins = [(k, j) for k, j in neighbours if values[k] - values[j] <= GAP_SIGMAS * errors.gaps[k]]
     joined = {k for pair in joins for k in pair}
     for k in members:
-        if k not in joined and float(errors.mixing[k].sum()) > MAX_MIXING:
+        if k not in joined and float(errors.mixing[k].sum() + errors.beyond[k]) > MAX_MIXING:
             joins.append((k, int(errors.mixing[k].argmax())))
     return joins
 

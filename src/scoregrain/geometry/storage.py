@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._folders import new_folder
 from scoregrain.geometry.core import Geometry
 from scoregrain.geometry.moments import Group, Moments
+from scoregrain.geometry.sketch import Sketch
 from scoregrain.geometry.structure import ChannelStructure, DenseStructure, Structure, TokenStructure
 from scoregrain.geometry.symmetry import symmetry_by_name
 
@@ -41,6 +41,8 @@ def write_geometry(geometry: Geometry, folder: Path) -> None:
     }
     if isinstance(geometry.structure, TokenStructure):
         groups["permutation"] = geometry.structure.permutation
+    if (sketch := geometry.sketch) is not None:
+        groups |= {"basis": sketch.basis, "test": sketch.test, "sector": sketch.sector}
     save_file({k: v.contiguous() for k, v in groups.items()}, folder / "groups.safetensors")
     for name in ("geometry", "groups"):  # safetensors writes them for the owner alone
         (folder / f"{name}.safetensors").chmod(0o644)
@@ -59,6 +61,7 @@ def _config(geometry: Geometry) -> dict[str, Any]:
         "structure": geometry.structure.kind,
         "reduced": geometry.structure.reduced,
         "symmetry": geometry.symmetry.name if geometry.symmetry else None,
+        "rank": geometry.sketch.rank if geometry.sketch else None,
         "exact": geometry.exact,
         "count": geometry.count,
         "ranges": geometry.moments.ranges,
@@ -80,24 +83,27 @@ def _config(geometry: Geometry) -> dict[str, Any]:
 
 
 def summary(geometry: Geometry) -> dict[str, Any]:
-    """The numbers of a geometry that fit in one JSON object."""
-    errors = geometry.eigenvalue_errors
+    """The numbers of a geometry that fit in one JSON object; the smallest eigenvalue is None where it is not known."""
+    errors, complete = geometry.eigenvalue_errors, geometry.sketch is None
+    draws = "images" if geometry.kind == "data" else "draws" if geometry.info.get("trained") else "networks"
     return {
         "lambda_max": float(geometry.eigenvalues[0]),
         "lambda_max_error": None if errors is None else float(errors[0]),
-        "lambda_min": float(geometry.eigenvalues[-1]),
-        "lambda_min_error": None if errors is None else float(errors[-1]),
+        "lambda_min": float(geometry.eigenvalues[-1]) if complete else None,
+        "lambda_min_error": float(errors[-1]) if complete and errors is not None else None,
         "trace": geometry.trace,
         "trace_error": geometry.trace_error,
         "effective_rank": geometry.effective_rank,
         "relative_error": geometry.relative_error,
         "exact": geometry.exact,
+        "truncation_error": geometry.truncation_error,
         "dimension": geometry.size,
+        "known": geometry.known,
         "identifiable": geometry.identifiable,
         "eigenspaces": geometry.eigenspaces,
         "clusters": len(geometry.clusters),
         # a closed form samples none
-        "networks" if geometry.kind == "network" else "images": 0 if geometry.exact else geometry.count,
+        draws: 0 if geometry.exact else geometry.count,
     }
 
 
@@ -135,12 +141,17 @@ def _rebuild(kind: str, config: dict[str, Any], groups: dict[str, Tensor]) -> Ge
     """The geometry of a configuration and its groups, which are checked against each other."""
     structure = _structure(config, groups)
     totals, ranges = groups["totals"], groups["ranges"].tolist()
-    if totals.shape != (len(ranges), structure.reduced, structure.reduced) or not len(ranges):
+    sketch = None
+    if (rank := config["rank"]) is not None:
+        sketch = Sketch(rank, groups["basis"], groups["test"], groups["sector"])
+    rows, columns = (structure.reduced,) * 2 if sketch is None else (len(sketch.basis) + 1, len(sketch.sector))
+    if totals.shape != (len(ranges), rows, columns) or not len(ranges):
         raise ValueError(f"groups of shape {tuple(totals.shape)} do not fit a geometry of shape {structure.shape}")
     moments = Moments()
     moments.groups = [Group(start, stop, total) for (start, stop), total in zip(ranges, totals, strict=True)]
     symmetry = symmetry_by_name(config["symmetry"]) if config["symmetry"] else None
-    return Geometry(kind, structure, moments, symmetry=symmetry, exact=config["exact"], info=config["info"])
+    exact, info = config["exact"], config["info"]
+    return Geometry(kind, structure, moments, symmetry=symmetry, sketch=sketch, exact=exact, info=info)
 
 
 def _structure(config: dict[str, Any], groups: dict[str, Tensor]) -> Structure:
@@ -154,39 +165,3 @@ def _structure(config: dict[str, Any], groups: dict[str, Tensor]) -> Structure:
         case "dense":
             return DenseStructure(shape)
     raise ValueError(f"unknown structure '{config['structure']}'")
-
-
-def merge_geometries(geometries: Sequence[Geometry]) -> Geometry:
-    """Merge measurements of disjoint ranges of networks of one family and seed (MATH C4; count-weighted, G5).
-
-    Parts cut at multiples of 32 networks merge to the bits of a single measurement.
-
-    Raises:
-        InvalidInputError: nothing to merge, data or exact geometries, overlapping ranges, or another family,
-            seed or structure (both are named).
-    """
-    if not geometries or any(g.kind != "network" or g.exact for g in geometries):
-        raise InvalidInputError("only sampled network geometries can be merged, at least one")
-    head = geometries[0]
-    for other in geometries[1:]:
-        for key in (
-            "fingerprint",
-            "model",
-            "seed",
-            "probe",
-            "probes_per_network",
-            "schedule",
-            "steps",
-            "betas",
-            "draw",
-            "head",
-            "noise_levels",
-        ):
-            if head.info.get(key) != other.info.get(key):
-                ours, theirs = head.info.get(key), other.info.get(key)
-                raise InvalidInputError(f"geometries of different {key} cannot be merged: {ours!r} and {theirs!r}")
-        if (head.structure.kind, head.shape) != (other.structure.kind, other.shape):
-            raise InvalidInputError(f"geometries of shapes {head.shape} and {other.shape} cannot be merged")
-    moments = Moments(group for geometry in geometries for group in geometry.groups)
-    info = head.info | {"seconds": sum(g.info.get("seconds", 0.0) for g in geometries)}
-    return Geometry("network", head.structure, moments, symmetry=head.symmetry, info=info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -47,8 +48,8 @@ class Structure(ABC):
         """The r × r matrix R with ``tr(matrix(A) B) = sum(A ⊙ R)`` for every symmetric A."""
 
     @abstractmethod
-    def vectors(self, v: Tensor) -> Tensor:
-        """All D eigenvectors as columns, from r reduced ones."""
+    def columns(self, v: Tensor, indices: Sequence[int]) -> Tensor:
+        """Eigenvectors of the given indices among all D as columns, from reduced ones ``(r, k)``."""
 
     @abstractmethod
     def operator(self, values: Tensor, vectors: Tensor) -> Operator:
@@ -71,9 +72,9 @@ class DenseStructure(Structure):
         """Return B."""
         return b
 
-    def vectors(self, v: Tensor) -> Tensor:
-        """Return the vectors."""
-        return v
+    def columns(self, v: Tensor, indices: Sequence[int]) -> Tensor:
+        """Pick columns."""
+        return v[:, list(indices)]
 
     def operator(self, values: Tensor, vectors: Tensor) -> Operator:
         """Dense operator."""
@@ -97,13 +98,12 @@ class ChannelStructure(Structure):
         c, n = self.multiplicity, self.reduced
         return b.reshape(c, n, c, n).diagonal(dim1=0, dim2=2).sum(-1)
 
-    def vectors(self, v: Tensor) -> Tensor:
+    def columns(self, v: Tensor, indices: Sequence[int]) -> Tensor:
         """Column ``k·C + c`` is eigenvector k in channel c."""
-        c, n = self.multiplicity, self.reduced
-        full = v.new_zeros(c, n, n, c)
-        for channel in range(c):
-            full[channel, :, :, channel] = v
-        return full.reshape(self.size, self.size)
+        index = torch.tensor(list(indices))
+        full = v.new_zeros(self.multiplicity, self.reduced, len(index))
+        full[index % self.multiplicity, :, torch.arange(len(index))] = v[:, index // self.multiplicity].T
+        return full.reshape(self.size, len(index))
 
     def operator(self, values: Tensor, vectors: Tensor) -> Operator:
         """Kronecker operator that never forms D × D."""
@@ -134,10 +134,13 @@ class TokenStructure(Structure):
         ordered = b[self.permutation[:, None], self.permutation]
         return ordered.reshape(t, inner, t, inner).diagonal(dim1=1, dim2=3).sum(-1)
 
-    def vectors(self, v: Tensor) -> Tensor:
+    def columns(self, v: Tensor, indices: Sequence[int]) -> Tensor:
         """Column ``k·L + l`` is eigenvector k over tokens in inner entry l."""
-        full = v.new_empty(self.size, self.size)
-        full[self.permutation] = torch.kron(v.contiguous(), torch.eye(self.multiplicity, dtype=v.dtype))
+        index = torch.tensor(list(indices))
+        tokens = v.new_zeros(self.reduced, self.multiplicity, len(index))
+        tokens[:, index % self.multiplicity, torch.arange(len(index))] = v[:, index // self.multiplicity]
+        full = torch.empty_like(tokens).reshape(self.size, len(index))
+        full[self.permutation] = tokens.reshape(self.size, len(index))
         return full
 
     def operator(self, values: Tensor, vectors: Tensor) -> Operator:

@@ -59,17 +59,29 @@ class Attention(nn.Module):
         return mixed
 
 
+def feed_forward(width: int, ratio: int) -> nn.Sequential:
+    """A block's MLP: linear, tanh-GELU, linear, with ``ratio · width`` hidden units."""
+    hidden = ratio * width
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+
+def unpatchify(o: Tensor, patch: int) -> Tensor:
+    """Tokens ``(N, g², p²C)`` to images ``(N, C, gp, gp)`` (MATH A9).
+
+    Token (i, j), inner index (a·p+b)·C+c goes to pixel (c, ip+a, jp+b).
+    """
+    n, g = o.shape[0], math.isqrt(o.shape[1])
+    image = o.reshape(n, g, g, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
+    return image.reshape(n, -1, g * patch, g * patch)
+
+
 class Block(nn.Module):
     """Transformer block with adaLN-zero conditioning: the identity at initialisation."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, mlp_ratio * width),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(mlp_ratio * width, width),
-        )
+        self.mlp = feed_forward(width, mlp_ratio)
         self.modulation = nn.Linear(width, 6 * width)
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
@@ -112,14 +124,14 @@ class DiT(nn.Module):
         super().__init__()
         if size % patch:
             raise ValueError(f"patch {patch} does not divide the image size {size}")
-        self.channels, self.patch, self.grid = channels, patch, size // patch
+        self.patch = patch
         self.embed = nn.Conv2d(channels, width, patch, stride=patch)
         self.time = nn.Sequential(nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, patch**2 * channels)
         # kept in float64 so that a float64 network has float64 positions: the closed form of C1.4 needs them
-        self.register_buffer("position", position_embedding(self.grid, width), persistent=False)
+        self.register_buffer("position", position_embedding(size // patch, width), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -144,10 +156,4 @@ class DiT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, c)
         shift, scale = self.modulation(c).chunk(2, dim=1)
-        return self.unpatchify(self.final(modulate(tokens, shift, scale)))
-
-    def unpatchify(self, o: Tensor) -> Tensor:
-        """Token (i, j), inner index (a·p+b)·C+c goes to pixel (c, ip+a, jp+b) (MATH A9)."""
-        n, g, p = o.shape[0], self.grid, self.patch
-        image = o.reshape(n, g, g, p, p, self.channels).permute(0, 5, 1, 3, 2, 4)
-        return image.reshape(n, self.channels, g * p, g * p)
+        return unpatchify(self.final(modulate(tokens, shift, scale)), self.patch)

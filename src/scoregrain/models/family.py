@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +35,11 @@ class NetworkFamily:
             every layer that does. Both use the layer's default initialisation.
         name: how messages, files and reports call the family.
         config: what to write into ``config.json`` so that the family can be built again.
+        trained: parameters are given, not random: the expectation is over data and noise levels alone.
 
     Raises:
-        InvalidInputError: unknown prediction or policy, or a shape that is not ``(C, *space)``.
+        InvalidInputError: unknown prediction or policy, a shape that is not ``(C, *space)``, or another policy than
+            ``as-is`` for a trained network.
     """
 
     build: Callable[[], nn.Module]
@@ -45,6 +48,7 @@ class NetworkFamily:
     init: str = "as-is"
     name: str = "custom"
     config: Mapping[str, Any] = field(default_factory=dict)
+    trained: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -56,6 +60,8 @@ class NetworkFamily:
         ):
             if word not in known:
                 raise InvalidInputError(f"unknown {what} '{word}'{nearest(word, known)}; known: {', '.join(known)}")
+        if self.trained and self.init != "as-is":
+            raise InvalidInputError(f"'{self.name}' is trained: no layer is re-drawn, init must be 'as-is'")
 
     @classmethod
     def from_preset(cls, name: str, *, init: str = "as-is") -> NetworkFamily:
@@ -64,6 +70,74 @@ class NetworkFamily:
 
         return preset(name, init=init)
 
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any] | str | os.PathLike[str],
+        *,
+        shape: tuple[int, ...] | None = None,
+        prediction: str | None = None,
+        init: str = "as-is",
+        conditioning: Mapping[str, Tensor] | None = None,
+        name: str | None = None,
+    ) -> NetworkFamily:
+        """Return the family of a diffusers configuration, freshly initialised; weights beside it are not read.
+
+        Known classes: ``UNet2DModel``, ``UNet2DConditionModel``, ``UNet1DModel``, ``DiTTransformer2DModel`` and
+        ``PixArtTransformer2DModel``. What a class needs beside ``(x, t)`` is filled with a neutral value, outputs of
+        twice the input's channels (a learned variance) are cut to the first half; ``config`` of the family records
+        both.
+
+        Args:
+            config: a dictionary with ``_class_name``, a JSON file of it, the folder of a model (``config.json``), or
+                the folder of a pipeline (``model_index.json``).
+            shape: ``(C, *space)`` of one input; by default what the configuration's ``sample_size`` says.
+            prediction: what the network predicts; by default what a pipeline's scheduler says, else ``epsilon``.
+            init: see :class:`NetworkFamily`.
+            conditioning: inputs by name, ``(1, ...)`` each and the same for every sample, in place of neutral values.
+            name: by default the name of the folder, file or class.
+
+        Raises:
+            InvalidInputError: the configuration cannot be read, names a class, an argument or an input that is not
+                known, or disagrees with the shape.
+        """
+        from scoregrain.models.adapters import diffusers_family
+
+        return diffusers_family(
+            config, shape=shape, prediction=prediction, init=init, conditioning=conditioning, name=name
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        shape: tuple[int, ...] | None = None,
+        prediction: str | None = None,
+        conditioning: Mapping[str, Tensor] | None = None,
+        name: str | None = None,
+    ) -> NetworkFamily:
+        """Return the trained network of a local diffusers folder as a family of one.
+
+        Weights must be safetensors. The network's second moment is an expectation over data and noise levels alone.
+
+        Args:
+            folder: a model folder, or a pipeline folder with ``unet/`` or ``transformer/``.
+            shape: see :meth:`from_config`; the network itself stays as it was trained.
+            prediction: see :meth:`from_config`.
+            conditioning: see :meth:`from_config`.
+            name: see :meth:`from_config`.
+
+        Raises:
+            InvalidInputError: no such folder, no weights, pickled weights, and what :meth:`from_config` refuses.
+            ScoregrainError: weights that cannot be read or do not fit the configuration.
+        """
+        from scoregrain.models.adapters import diffusers_family
+
+        return diffusers_family(
+            folder, shape=shape, prediction=prediction, conditioning=conditioning, name=name, trained=True
+        )
+
     @property
     def size(self) -> int:
         """The dimension D of one output."""
@@ -71,6 +145,15 @@ class NetworkFamily:
 
     def construct(self, seed: int, index: int) -> nn.Module:
         """Build network ``index`` with the constructor; torch's global random state is left as it was."""
+        return self._construct(seed, index)[0]
+
+    def unzeroed(self, seed: int = 0) -> tuple[str, ...]:
+        """Names of the parameters that the init policy re-draws because they start at zero."""
+        return self._construct(seed, 0)[1]
+
+    def _construct(self, seed: int, index: int) -> tuple[nn.Module, tuple[str, ...]]:
+        """Network ``index``, and the parameters its init policy re-drew."""
+        redrawn: tuple[str, ...] = ()
         with global_seed(stream_seed(seed, "network", index)):
             network = self.build()
             if not isinstance(network, nn.Module):
@@ -87,8 +170,8 @@ class NetworkFamily:
                 )
             network = network.eval().requires_grad_(False)
             if self.init != "as-is":
-                unzero(network, self.shape, self.init)
-        return network
+                redrawn = unzero(network, self.shape, self.init)
+        return network, redrawn
 
     def fingerprint(self, seed: int = 0) -> str:
         """Hash of shape, prediction, init policy, parameters and output of network 0: equal families, equal hash.
@@ -152,8 +235,8 @@ def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> T
     return output
 
 
-def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> list[str]:
-    """Re-draw layers whose weight is exactly zero with their default initialisation; return their names.
+def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> tuple[str, ...]:
+    """Re-draw layers whose weight is exactly zero with their default initialisation; return their parameters' names.
 
     ``unzero-head`` touches only the last layer that runs, ``unzero-all`` every one. The draws come from torch's
     global random state.
@@ -165,7 +248,9 @@ def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> list[str]
     for module in zeroed.values():
         reset: Any = module.reset_parameters
         reset()
-    return list(zeroed)
+    return tuple(
+        f"{name}.{local}" if name else local for name in zeroed for local, _ in zeroed[name].named_parameters()
+    )
 
 
 def zero_layers(network: nn.Module) -> dict[str, nn.Module]:

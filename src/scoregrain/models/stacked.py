@@ -15,6 +15,7 @@ from scoregrain._errors import ScoregrainError
 from scoregrain._random import stream_seed
 from scoregrain.models.family import NetworkFamily, evaluate
 from scoregrain.models.laws import InitLaws
+from scoregrain.models.named_laws import TensorLaw
 
 Parameters = dict[str, Tensor]
 
@@ -42,19 +43,19 @@ class NetworkStack:
             self._prepare_buffer(laws)
 
     def _prepare_buffer(self, laws: InitLaws) -> None:
-        """Where each parameter lies in a flat row, what is constant in it, and runs of entries of one bound."""
+        """Where each parameter lies in a flat row, what is constant in it, and runs of entries of one law."""
         self._slices: list[tuple[str, slice, torch.Size]] = []
-        self._runs: list[tuple[int, int, float]] = []
+        self._runs: list[tuple[int, int, TensorLaw]] = []
         constants, start = [], 0
         for name, parameter in self.skeleton.named_parameters():
             law, n = laws.tensors[name], parameter.numel()
             value = law.value if law.value is not None else torch.zeros(())
             constants.append(value.cpu().to(parameter.dtype).expand(parameter.shape).flatten())
             self._slices.append((name, slice(start, start + n), parameter.shape))
-            if self._runs and self._runs[-1][1:] == (start, law.bound):
-                self._runs[-1] = (self._runs[-1][0], start + n, law.bound)  # a layer's weight and bias share theirs
-            elif law.bound:
-                self._runs.append((start, start + n, law.bound))
+            if self._runs and self._runs[-1][1] == start and law.same_as(self._runs[-1][2]):
+                self._runs[-1] = (self._runs[-1][0], start + n, law)  # a layer's weight and bias share theirs
+            elif law.random:
+                self._runs.append((start, start + n, law))
             start += n
         self._constants = torch.cat(constants)
 
@@ -81,8 +82,8 @@ class NetworkStack:
         generator = torch.Generator()
         for row, index in zip(self._buffer, indices, strict=False):
             generator.manual_seed(stream_seed(self.seed, "network", index))
-            for start, stop, bound in self._runs:
-                row[start:stop].uniform_(-bound, bound, generator=generator)
+            for start, stop, law in self._runs:
+                law.fill_(row[start:stop], generator)
         buffer = self._buffer[:n].to(self.device)
         return {name: buffer[:, part].view(n, *shape) for name, part, shape in self._slices}
 
@@ -98,6 +99,16 @@ class NetworkStack:
         # one input at a time: group normalisation of several has no batching rule for some memory layouts
         parts = [self._evaluate(parameters, x[:, i : i + 1], t[:, i : i + 1], layer) for i in range(x.shape[1])]
         return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts], dim=1)
+
+    def layer_outputs(self, parameters: Parameters, layer: str, features: Tensor) -> Tensor:
+        """Outputs ``(n, q, ...)`` of one layer for its inputs ``(n, q, ...)``, n networks."""
+        if self._portable:
+            module, prefix = self.skeleton.get_submodule(layer), f"{layer}."
+            own = {name.removeprefix(prefix): p for name, p in parameters.items() if name.startswith(prefix)}
+            calls = [functional_call(module, {k: p[i] for k, p in own.items()}, (h,)) for i, h in enumerate(features)]
+        else:
+            calls = [m.get_submodule(layer)(h) for m, h in zip(self._modules, features, strict=True)]
+        return torch.stack(calls)
 
     def _evaluate(self, parameters: Parameters, x: Tensor, t: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
         """All networks on one input each, by vmap where it works."""
@@ -157,11 +168,12 @@ def vmappable(network: nn.Module) -> nn.Module:
     """Give diffusers' attention its plain processor: vmap has no batching rule for fused attention."""
     attention = [module for module in network.modules() if hasattr(module, "set_processor")]
     if attention:
-        from diffusers.models.attention_processor import Attention, AttnProcessor
+        from diffusers.models.attention_processor import Attention, AttnAddedKVProcessor, AttnProcessor
 
         for module in attention:
             if isinstance(module, Attention):
-                module.set_processor(AttnProcessor())
+                added = module.added_kv_proj_dim is not None
+                module.set_processor(AttnAddedKVProcessor() if added else AttnProcessor())
     return network
 
 

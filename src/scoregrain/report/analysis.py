@@ -13,6 +13,7 @@ from scoregrain.align import Alignment, mean_image_share, measure_alignment
 from scoregrain.align.alignment import ROUNDING
 from scoregrain.datasets import Images
 from scoregrain.geometry import (
+    DataProbe,
     Geometry,
     MeasurementInterruptedError,
     data_geometry,
@@ -36,10 +37,13 @@ def analyze(
     tolerance: float | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
+    rank: int | str | None = None,
     geometry: Geometry | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Measure a family's geometry and how images run with or against its grain (MATH A1, A5).
+
+    A trained network is measured on the images themselves, at all noise levels.
 
     Args:
         family: the networks.
@@ -48,6 +52,7 @@ def analyze(
         tolerance: measure until the geometry's relative error is at most this.
         seed: root of all random streams.
         device: where networks run.
+        rank: how many leading directions to measure.
         geometry: a geometry of this family that is measured already; none is measured then.
         progress: called with (networks measured, networks planned).
 
@@ -74,7 +79,14 @@ def analyze(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TimeBlindWarning)  # becomes one of the report's warnings
             geometry = measure_geometry(
-                family, networks, tolerance=tolerance, seed=seed, device=device, progress=progress
+                family,
+                networks,
+                tolerance=tolerance,
+                seed=seed,
+                device=device,
+                rank=rank,
+                probe=DataProbe(images, family.prediction) if family.trained else None,
+                progress=progress,
             )
     try:
         return report_on(geometry, images)

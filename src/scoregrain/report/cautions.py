@@ -64,7 +64,13 @@ def _about_precision(geometry: Geometry) -> Iterator[str]:
             f"The geometry's relative error is {percent(error)}. It falls with the square root of the number of "
             f"networks: {percent(LARGE_ERROR)} needs about {number(geometry.count * (error / LARGE_ERROR) ** 2, 2)}."
         )
-    determined, size = _determined(geometry), geometry.size
+    if geometry.sketch is not None:
+        yield (
+            f"Of {geometry.size} directions the {geometry.known} with the largest eigenvalues were measured; the "
+            "others are taken as alike, with the mean of their eigenvalues. In size, this leaves out "
+            f"{percent(geometry.truncation_error)} of the geometry (Frobenius norms)."
+        )
+    determined, size = _determined(geometry), geometry.known
     if determined < FEW_DETERMINED * size:
         yield (
             f"Only {determined} of {size} directions are determined by {geometry.count} networks; the others are known "

@@ -50,7 +50,7 @@ def spectrum_figure(geometry: Geometry) -> str:
 
 def _paint_spectrum(axes: Any, geometry: Geometry) -> None:
     values, errors = geometry.eigenvalues, geometry.eigenvalue_errors
-    index = torch.arange(geometry.size)
+    index = torch.arange(geometry.known)
     positive = values > _FLOOR * values[0]
     if errors is not None and not geometry.exact:
         low = (values - errors).clamp_min(_FLOOR * float(values[0]))
@@ -60,9 +60,9 @@ def _paint_spectrum(axes: Any, geometry: Geometry) -> None:
         if not len(members):
             continue
         if kind == "null":
-            axes.axvspan(int(members.min()) - 0.5, geometry.size - 0.5, color=GREY, alpha=0.15, lw=0)
-        shown, size = members[positive[members]], 3.2 if geometry.size <= 300 else 1.8
-        label, raster = _label(geometry, kind, len(members)), geometry.size > _DENSE
+            axes.axvspan(int(members.min()) - 0.5, geometry.known - 0.5, color=GREY, alpha=0.15, lw=0)
+        shown, size = members[positive[members]], 3.2 if geometry.known <= 300 else 1.8
+        label, raster = _label(geometry, kind, len(members)), geometry.known > _DENSE
         axes.plot(shown, values[shown], marker, color=colour, ms=size, mew=0.6, label=label, rasterized=raster)
     axes.set_yscale("log")
     log_axis(axes.yaxis, float(values[positive].min()), float(values[0]))
@@ -111,7 +111,8 @@ def energy_figure(whole: Energy, centred: Energy | None) -> str:
             _paint_energy(axes, centred, ORANGE, "s", "mean image removed")
         axes.set_yscale("log")
         log_axis(axes.yaxis, *axes.get_ylim())
-        axes.set_xlim(-0.03 * len(whole.values), 1.03 * len(whole.values))
+        width = float(whole.span[2].max()) + 1
+        axes.set_xlim(-0.03 * width, 1.03 * width)
         axes.set_xlabel("index of the direction (0 = largest eigenvalue)")
         axes.set_ylabel("energy (even: 1)")
         axes.set_title("Energy of the data along the network's directions")

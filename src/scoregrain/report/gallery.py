@@ -50,8 +50,8 @@ def gallery_shape(geometry: Geometry) -> tuple[int, int, int]:
 
 
 def gallery_count(geometry: Geometry) -> int:
-    """Number of different pictures."""
-    return geometry.size // _repeat(geometry)
+    """Number of different pictures of known directions."""
+    return geometry.known // _repeat(geometry)
 
 
 def picture(geometry: Geometry, k: int) -> Tensor:
@@ -97,7 +97,7 @@ def _note(cluster: Cluster, multiplicity: int, repeat: int) -> str:
 def clusters_by_index(geometry: Geometry) -> list[Cluster]:
     """The cluster of every direction."""
     clusters: dict[int, Cluster] = {k: cluster for cluster in geometry.clusters for k in cluster.indices}
-    return [clusters[k] for k in range(geometry.size)]
+    return [clusters[k] for k in range(geometry.known)]
 
 
 def strip_figure(geometry: Geometry) -> str:

@@ -48,7 +48,7 @@ def network_rows(geometry: Geometry) -> list[Row]:
         Row("Networks measured", networks, "untrained, each drawn anew"),
         Row("Relative error", relative, "estimated error of the whole geometry over its size (Frobenius norms)"),
         Row("Largest eigenvalue", measured(s["lambda_max"], s["lambda_max_error"]), "mean square of the output there"),
-        Row("Smallest eigenvalue", _smallest(geometry, s), "the same along the weakest direction"),
+        Row(*_last(geometry, s)),
         Row("Trace", measured(s["trace"], s["trace_error"]), "sum of all eigenvalues"),
         Row(
             "Effective rank",
@@ -60,10 +60,17 @@ def network_rows(geometry: Geometry) -> list[Row]:
     ]
 
 
-def _smallest(geometry: Geometry, s: dict[str, Any]) -> str:
+def _last(geometry: Geometry, s: dict[str, Any]) -> tuple[str, str, str]:
+    """The smallest eigenvalue, or the smallest of those that are known."""
+    if geometry.sketch is not None:
+        errors = geometry.eigenvalue_errors
+        value = measured(float(geometry.eigenvalues[-1]), None if errors is None else float(errors[-1]))
+        rest = f"mean of the {geometry.size - geometry.known} not measured: {number(geometry.leading().residual, 2)}"
+        return f"Eigenvalue {geometry.known - 1}", value, f"the last of the leading ones; {rest}"
+    value = measured(s["lambda_min"], s["lambda_min_error"])
     if geometry.clusters[-1].null:
-        return "0 (exact)" if geometry.exact else "0 within accuracy"
-    return measured(s["lambda_min"], s["lambda_min_error"])
+        value = "0 (exact)" if geometry.exact else "0 within accuracy"
+    return "Smallest eigenvalue", value, "the same along the weakest direction"
 
 
 def _identifiable(geometry: Geometry) -> str:
@@ -72,8 +79,15 @@ def _identifiable(geometry: Geometry) -> str:
         return "unknown"
     size = geometry.structure.multiplicity
     if size == 1:
-        return f"{geometry.identifiable} of {geometry.size}"
-    return f"{geometry.eigenspaces} of {geometry.size // size} eigenspaces of {size} directions each"
+        return f"{geometry.identifiable} of {_leading(geometry)}{geometry.known}"
+    return (
+        f"{geometry.eigenspaces} of {_leading(geometry)}{geometry.known // size} eigenspaces of {size} directions each"
+    )
+
+
+def _leading(geometry: Geometry) -> str:
+    """A word before how many directions are known, where they are not all."""
+    return "" if geometry.sketch is None else "the leading "
 
 
 def alignment_rows(report: Report) -> list[Row]:

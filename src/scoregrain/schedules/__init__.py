@@ -1,7 +1,7 @@
 """Float64 noise schedules, the map from outputs to scores, and sub-sampled steps."""
 
 from scoregrain._predictions import PREDICTIONS
-from scoregrain.schedules.prediction import concentration, score_coefficients, score_weight
+from scoregrain.schedules.prediction import concentration, noising_coefficients, score_coefficients, score_weight
 from scoregrain.schedules.schedule import Schedule, cosine_schedule, linear_schedule
 from scoregrain.schedules.steps import subsampled_steps
 
@@ -11,6 +11,7 @@ __all__ = [
     "concentration",
     "cosine_schedule",
     "linear_schedule",
+    "noising_coefficients",
     "score_coefficients",
     "score_weight",
     "subsampled_steps",

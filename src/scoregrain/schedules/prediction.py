@@ -42,6 +42,22 @@ def score_coefficients(schedule: Schedule, prediction: str) -> tuple[Tensor, Ten
     raise InvalidInputError(f"unknown prediction '{prediction}'{nearest(prediction, PREDICTIONS)}; known: {known}")
 
 
+def noising_coefficients(schedule: Schedule, prediction: str) -> tuple[Tensor, Tensor]:
+    """Return c and s, float64 (T,) each: a network with this prediction is given x = c·x0 + s·ε (MATH A2).
+
+    Raises:
+        InvalidInputError: When ``prediction`` is unknown.
+    """
+    a, b = score_coefficients(schedule, prediction)
+    match prediction:
+        case "flow":
+            t = -1 / a
+            return 1 - t, t
+        case "edm":
+            return torch.ones_like(b), b.rsqrt()
+    return schedule.alpha_bar.sqrt(), schedule.sigma
+
+
 def score_weight(schedule: Schedule, prediction: str) -> Tensor:
     """Return ω(t) = b², float64 (T,): at x = 0 the score's outer product is ω(t) o oᵀ (MATH A2).
 

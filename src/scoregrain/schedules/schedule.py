@@ -57,6 +57,14 @@ class Schedule:
         """σ_t = √(1 - ᾱ_t), float64 (T,): the standard deviation of the noise."""
         return (1 - self.alpha_bar).sqrt()
 
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """σ_t/√ᾱ_t, float64 (T,), increasing: the noise of x_t/√ᾱ_t = x_0 + (σ_t/√ᾱ_t) ε (MATH B9).
+
+        The level that EDM, k-diffusion and diffusers' Euler schedulers call sigma. Not σ_t, which is ``sigma``.
+        """
+        return self.sigma / self.alpha_bar.sqrt()
+
 
 def linear_schedule(T: int = 1000) -> Schedule:
     """Return β = linspace(0.1/T, 20/T, T), the schedule of the first paper (MATH 0).

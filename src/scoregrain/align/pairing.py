@@ -1,0 +1,19 @@
+"""Which geometries have an alignment."""
+
+from __future__ import annotations
+
+from scoregrain._errors import InvalidInputError
+from scoregrain.geometry import Geometry
+
+
+def check_pair(geometry: Geometry, data: Geometry) -> None:
+    """Fail unless these are the geometry of a network and that of data, of one shape."""
+    if (geometry.kind, data.kind) != ("network", "data"):
+        raise InvalidInputError(
+            f"expected the geometry of a network, then that of data, got '{geometry.kind}' and '{data.kind}'"
+        )
+    if geometry.shape != data.shape:
+        raise InvalidInputError(
+            f"the network's geometry has shape {geometry.shape} and the data's has shape {data.shape}: "
+            "both must be (C, *space) of the same images"
+        )
