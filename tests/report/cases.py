@@ -34,9 +34,9 @@ def dense(side: int = 3, channels: int = 1, groups: int = 20, **info: Any) -> Ge
     return sampled(DenseStructure((channels, side, side)), groups, **info)
 
 
-def leading(rank: int = 4) -> Geometry:
-    """The leading directions of a dense geometry of 64 dimensions."""
-    whole = dense(8)
+def leading(rank: int = 4, structure: Structure | None = None) -> Geometry:
+    """The leading directions of a geometry of reduced size 64, dense by default."""
+    whole = sampled(structure or DenseStructure((1, 8, 8)))
     sketch = make_sketch(whole.structure, None, rank, lambda x, _: whole.reduced @ x)
     totals = [(g, sketch.pack(g.total @ sketch.omega, float(g.total.trace()))) for g in whole.groups]
     moments = Moments()

@@ -6,6 +6,7 @@ import torch
 
 from scoregrain.datasets import Images
 from scoregrain.geometry import summary
+from scoregrain.geometry.structure import ChannelStructure
 from scoregrain.report.analysis import report_on
 from tests.report import cases
 
@@ -73,3 +74,10 @@ def test_a_report_on_leading_directions_says_what_is_left_out(tmp_path):
     page = report.save_html(tmp_path / "report.html").read_text()
     assert "Eigenvalue 3" in page
     assert "the last of the leading ones" in page
+
+
+def test_pictures_of_leading_directions_say_how_many_channels_they_stand_for(tmp_path):
+    geometry = cases.leading(structure=ChannelStructure((3, 8, 8)))
+    page = cases.report(geometry).save_html(tmp_path / "report.html").read_text()
+    assert "All 3 channels share their directions, so each of the 4 pictures stands for 3 directions" in page
+    assert "12 eigenvalues from" in page

@@ -12,7 +12,7 @@ from scoregrain.align.alignment import ROUNDING
 from scoregrain.geometry import Geometry
 from scoregrain.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, figure, log_axis
 from scoregrain.report.energy import Energy
-from scoregrain.report.wording import kind_of
+from scoregrain.report.wording import kind_of, number
 
 _MARKS = {"identifiable": ("o", BLUE), "cluster": ("s", ORANGE), "null": ("x", GREY), "unknown": ("o", GREY)}
 _LOWEST = 1e-6  # alignments over chance below this are off the figure's axis
@@ -111,8 +111,10 @@ def energy_figure(whole: Energy, centred: Energy | None) -> str:
             _paint_energy(axes, centred, ORANGE, "s", "mean image removed")
         axes.set_yscale("log")
         log_axis(axes.yaxis, *axes.get_ylim())
-        width = float(whole.span[2].max()) + 1
-        axes.set_xlim(-0.03 * width, 1.03 * width)
+        known, last = len(whole.values), float(whole.span[2].max())
+        if last >= known:  # the directions that are not known are one bin, far wider than all others
+            axes.set_xscale("symlog", linthresh=known)
+        axes.set_xlim(-0.03 * known, 1.03 * (last + 1))
         axes.set_xlabel("index of the direction (0 = largest eigenvalue)")
         axes.set_ylabel("energy (even: 1)")
         axes.set_title("Energy of the data along the network's directions")
@@ -163,12 +165,12 @@ def _paint_place(axes: Any, y: int, place: Place, left: float) -> None:
     start = max(place.minimum, left)
     axes.annotate(place.label, (left, y), (2, 20), textcoords="offset points", va="bottom", color=INK)
     axes.plot([start, place.maximum], [y, y], color=GREY, lw=7, alpha=0.3, solid_capstyle="butt")
-    smallest = "0" if place.minimum < ROUNDING else f"{place.minimum:.2g}"
+    smallest = number(place.minimum if place.minimum > ROUNDING else 0.0, 2)
     if place.minimum < left:
         smallest = f"← {smallest}"
-    for end, text, side in ((start, smallest, "left"), (place.maximum, f"{place.maximum:.3g}", "right")):
+    for end, text, side in ((start, smallest, "left"), (place.maximum, number(place.maximum), "right")):
         axes.annotate(text, (end, y), (0, -7), textcoords="offset points", ha=side, va="top", color=INK, fontsize=8)
     x, error = max(place.value, left), place.error or 0.0
-    text = f"{place.value:.3g}" if place.value > ROUNDING else "0"
+    text = number(place.value if place.value > ROUNDING else 0.0)
     axes.errorbar([x], [y], xerr=[[min(error, 0.9 * x)], [error]], fmt="D", color=GREEN, ms=6, capsize=3)
     axes.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", color=GREEN)

@@ -116,14 +116,14 @@ def strip_figure(geometry: Geometry) -> str:
             axes.axis("off")
         for axes, (k, cluster) in zip(grid.flat, [*first, *last], strict=False):
             _paint_tile(axes, geometry, k, cluster)
-        canvas.suptitle(_title(bool(last)), fontsize=10, x=0.01, ha="left")
+        canvas.suptitle(_title(bool(last), geometry.sketch is None), fontsize=10, x=0.01, ha="left")
 
     return figure(paint, height=2.6 if last else 1.4)
 
 
-def _title(two_rows: bool) -> str:
+def _title(two_rows: bool, complete: bool) -> str:
     if two_rows:
-        return "Largest eigenvalues (top) and smallest above zero (bottom)"
+        return f"Largest eigenvalues (top) and {'smallest above zero' if complete else 'last ones measured'} (bottom)"
     return "One direction of each eigenspace"
 
 

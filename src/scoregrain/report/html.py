@@ -92,7 +92,7 @@ def _figures(report: Report) -> dict[str, str]:
         ),
         "spectrum_figure": _image(
             spectrum_figure(geometry),
-            f"{geometry.size} eigenvalues from {float(geometry.eigenvalues[0]):.3g} "
+            f"{geometry.known} eigenvalues from {float(geometry.eigenvalues[0]):.3g} "
             f"to {float(geometry.eigenvalues[-1]):.2g} on a logarithmic axis.",
         ),
         "strip_figure": _image(
@@ -119,18 +119,18 @@ def _data_line(report: Report) -> str:
 
 def _gallery_line(geometry: Geometry, total: int, shown: int) -> str:
     """What the gallery holds."""
-    lines = []
-    if total < geometry.size:
+    lines, channels = [], geometry.known // total
+    if channels > 1:
         lines.append(
-            f"All {geometry.size // total} channels share their directions, so each of the {total} pictures stands for "
-            f"{geometry.size // total} directions, one in each channel."
+            f"All {channels} channels share their directions, so each of the {total} pictures stands for "
+            f"{channels} directions, one in each channel."
         )
     elif geometry.structure.kind == "token":
         lines.append(
             f"Each eigenspace has {geometry.structure.multiplicity} directions, which differ only in the pixel of a "
             "patch that they use."
         )
-    if geometry.shape[0] > 1 and total == geometry.size:
+    if geometry.shape[0] > 1 and channels == 1:
         lines.append(f"The {geometry.shape[0]} channels are drawn side by side.")
     if shown < total:
         lines.append(f"To keep this file small, the first {shown // 2} and the last {shown // 2} of {total} are here.")
