@@ -45,13 +45,14 @@ SIGNAL = {
     "time_embedding_type": "positional",
     "act_fn": "mish",
 }
-# diffusers' default blocks: the time embedding enters as 16 more channels, the last convolution adds to a skip
+# diffusers' default blocks: the time embedding enters as 8 more channels, the last convolution adds to a skip
 AUDIO = {
     "_class_name": "UNet1DModel",
     "sample_size": 16,
     "in_channels": 1,
     "out_channels": 1,
-    "extra_in_channels": 16,
+    "extra_in_channels": 8,
+    "time_embedding_type": "positional",
     "block_out_channels": [8, 32],
     "down_block_types": ["DownBlock1DNoSkip", "DownBlock1D"],
     "up_block_types": ["UpBlock1D", "UpBlock1DNoSkip"],

@@ -6,10 +6,14 @@ import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
 
@@ -49,16 +53,50 @@ def work_folder(folder: Path, *, holds: Callable[[Path], bool]) -> Iterator[None
     """Make a folder for work in progress where there is none; it goes at the end unless it holds something to keep.
 
     Raises:
+        InvalidInputError: another process works in it.
         ScoregrainError: it cannot be made.
     """
     with _parents(folder):
         with explained(folder):
             folder.mkdir(exist_ok=True)
-        try:
-            yield
-        finally:
-            if folder.exists() and not holds(folder) and _is_ours(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        with _locked(folder):
+            try:
+                yield
+            finally:
+                if folder.exists() and not holds(folder) and _is_ours(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_busy(folder: Path) -> None:
+    """Fail where another process works in a folder, if it exists.
+
+    Raises:
+        InvalidInputError: one does.
+    """
+    if folder.is_dir():
+        with _locked(folder):
+            pass
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself, but on Windows. The lock ends with the process, however that ends."""
+    if sys.platform == "win32":
+        yield
+        return
+    with explained(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks know no locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInputError(
+                    f"another process is working in '{folder}': wait for it, or choose another --out"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_folder(folder: Path) -> None:

@@ -253,3 +253,14 @@ def test_wrong_arguments() -> None:
         rotation.inverse(torch.zeros(1, 6, dtype=torch.long))
     with pytest.raises(InvalidInputError, match=r"needs a matrix \(6, 6\), got \(5, 5\)"):
         Rotation(torch.eye(5), (1, 6), "minimize")
+
+
+def test_a_null_space_of_many_directions_leaves_the_rotation_orthogonal() -> None:
+    """LAPACK's singular vectors of a matrix with many zero singular values are off by 1e-7."""
+    a = torch.zeros(64, 64, dtype=torch.float64)
+    a[:5, :5] = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    q = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q
+    for matrix in (a, q @ a @ q.T, (q @ a)[None].expand(4, -1, -1)):
+        p = polar(matrix)
+        eye = torch.eye(64, dtype=torch.float64).expand_as(p)
+        torch.testing.assert_close(p.mT @ p, eye, rtol=0, atol=1e-12)

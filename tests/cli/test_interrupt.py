@@ -99,7 +99,7 @@ def test_before_the_first_networks_nothing_is_written(command, monkeypatch, name
 
 
 @pytest.mark.parametrize(
-    "where", ["models.family.NetworkFamily.construct", "cli.measure.resolve_model", "cli.parsing.parse"]
+    "where", ["models.family.NetworkFamily.construct", "cli.options.resolve_model", "cli.parsing.parse"]
 )
 def test_before_measuring_nothing_is_written(command, monkeypatch, where):
     def stop(*arguments, **options):

@@ -49,7 +49,7 @@ def test_default_folders_name_the_shard(command):
     ("folders", "saying"),
     [
         (["s1", "s1", "s2"], "shard 1/2 is given twice"),
-        (["s1", "seeded"], "geometries of different seed (0 and 1) cannot be merged"),
+        (["s1", "seeded"], "geometries of different seed (0 and 1) cannot be merged: number 2 differs from the first"),
         (["s1", "unzeroed"], "geometries of different init ('as-is' and 'unzero-all') cannot be merged"),
         (["s1", "older"], "geometries of different torch"),
         (["s1", "thirds"], "shard 1/2 of 600 networks and shard 3/3 of 600 networks are not parts of one measurement"),

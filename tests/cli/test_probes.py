@@ -35,6 +35,7 @@ def test_data_are_resized_and_recorded(command):
         (("--probe", "gaussian:-1"), "expected a positive scale"),
         (("--probe", "data"), "--probe data and --data DATA belong together"),
         (("--probe", "gaussian", "--data", "digits"), "belong together"),
+        (("--range", "0", "1"), "--range says what the values in --data DATA are"),
         (("--data", "nothing.npz"), "nothing.npz"),
         (("--directions", "few"), "--directions is 'few', expected a number or all"),
         (("--directions", "0"), "rank is 0"),

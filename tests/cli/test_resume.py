@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import scoregrain.cli.parsing  # noqa: F401  (before anything is patched: commands import from each other)
+from scoregrain._folders import work_folder
 from scoregrain.geometry import Geometry, data_geometry
+from scoregrain.geometry.journal import holds_networks
 from tests.cli.command import TINY
 
 DEFAULT = "scoregrain-measure-tests.networks-Tiny"
@@ -260,6 +262,21 @@ def test_a_damaged_leaf_says_what_to_do(command, killed):
     command.runs(*MEASURE, "--out", "g", "--resume")
     command.runs(*MEASURE, "--out", "plain")
     same("g", "plain")
+
+
+@pytest.mark.parametrize("option", [(), ("--resume",), ("--overwrite",)])
+def test_a_measurement_that_runs_is_left_alone(command, killed, option):
+    """Two processes would do the same work, and the first to end would take the journal from the other."""
+    killed(command, 3, *MEASURE, "--out", "g")
+    with work_folder(Path("g.partial"), holds=holds_networks):
+        saying = "another process is working in 'g.partial': wait for it, or choose another --out"
+        command.refuses(*MEASURE, "--out", "g", *option, code=2, saying=saying)
+    assert command.runs(*MEASURE, "--out", "g", "--resume", "--json").json["networks"] == 640
+
+
+def test_a_measurement_before_its_first_leaf_is_left_alone(command):
+    with work_folder(Path("g.partial"), holds=holds_networks):
+        command.refuses(*MEASURE, "--out", "g", code=2, saying="another process is working in 'g.partial'")
 
 
 def test_resume_and_overwrite_exclude_each_other(command):

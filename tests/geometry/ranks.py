@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -33,6 +34,19 @@ FAILING = NetworkFamily(FailsOnRankOne, (1, 6, 6), name="failing")
 def interrupt(done: int, planned: int) -> None:
     if dist.get_rank() == 0 and done >= 128:
         raise KeyboardInterrupt
+
+
+def interrupt_exchange(done: int, planned: int) -> None:
+    """Ctrl-C on rank 0 between two messages of one exchange."""
+    if dist.get_rank() == 0 and done == 128 * 2:  # its own four leaves, counted twice
+        gather = dist.all_gather
+
+        def once(*words, **options):
+            dist.all_gather = gather
+            gather(*words, **options)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        dist.all_gather = once
 
 
 def break_down(done: int, planned: int) -> None:
@@ -77,6 +91,7 @@ def main(folder: Path) -> None:
     measure(folder, name="grown", networks=1000, state=folder / "state")
     measure(folder, name="seeds", networks=64, seed=rank)
     measure(folder, name="interrupted", networks=1000, progress=interrupt)
+    measure(folder, name="exchanging", networks=1000, progress=interrupt_exchange)
     measure(folder, name="one-leaf", networks=20)
     measure(folder, name="broken", networks=1000, progress=break_down)
     measure(folder, name="failing", family=FAILING, networks=64)

@@ -91,6 +91,15 @@ def test_an_interruption_of_one_rank_stops_both_and_keeps_what_both_measured(res
     assert first["kept"] == [[0, 64], [512, 640]]
 
 
+def test_an_interruption_during_an_exchange_waits_for_its_end(results):
+    """Else a rank would take a later message for the one it did not wait for."""
+    first, second = said(results, "exchanging")
+    assert first == second
+    assert first["error"] == "MeasurementInterruptedError"
+    # both finished the round before, rank 1 the one after it
+    assert first["kept"] == [[0, 128], [512, 768]]
+
+
 def test_a_failure_in_the_middle_keeps_what_both_measured(results):
     first, second = said(results, "broken")
     assert first["error"] == second["error"] == "MeasurementFailedError"

@@ -237,6 +237,54 @@ class ForwardOnly(torch.autograd.Function):
         raise RuntimeError("no backward pass")
 
 
+class TiedByReference(Net):
+    """The last layer's weights also act inside, by a reference that is no parameter."""
+
+    def __init__(self):
+        super().__init__(width=2)
+        self.kept = [self.last.weight]
+
+    def features(self, x, t):
+        return torch.tanh(nn.functional.conv2d(super().features(x, t), self.kept[0].to(x.dtype), padding=1))
+
+
+class TiedByClosure(Net):
+    """The same by a function, which a copy of the network shares with it."""
+
+    def __init__(self):
+        super().__init__(width=2)
+        last = self.last
+        self.inner = lambda h: torch.tanh(nn.functional.conv2d(h, last.weight.to(h.dtype), padding=1))
+
+    def features(self, x, t):
+        return self.inner(super().features(x, t))
+
+
+class BiasApart(Net):
+    """The last layer's bias is random, but no parameter."""
+
+    def __init__(self):
+        super().__init__()
+        bias = self.last.bias.detach()
+        del self.last.bias
+        self.last.register_buffer("bias", bias)
+
+
+class Copied(Net):
+    """The last layer starts as a copy of what acts inside: a parameter of no known layer, or a buffer."""
+
+    def __init__(self, buffer):
+        super().__init__(width=2)
+        copy = self.last.weight.detach().clone()
+        if buffer:
+            self.register_buffer("inner", copy)
+        else:
+            self.inner = nn.Parameter(copy)
+
+    def features(self, x, t):
+        return torch.tanh(nn.functional.conv2d(super().features(x, t), self.inner, padding=1))
+
+
 def batch_mean(o, x, t, h):
     return o - o.mean(0, keepdim=True)
 
@@ -259,6 +307,11 @@ def batch_mean(o, x, t, h):
         (WeightsBeside, "act elsewhere"),
         (Twice, "more than once"),
         (StartsAsCopy, "law of its weights"),
+        (TiedByReference, "act elsewhere"),
+        (TiedByClosure, "act elsewhere"),
+        (BiasApart, "law of its bias"),
+        (lambda: Copied(buffer=False), "law of its weights"),
+        (lambda: Copied(buffer=True), "law of its weights"),
     ],
 )
 def test_what_is_no_head_says_why(build, why):

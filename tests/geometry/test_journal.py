@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,6 +167,19 @@ def test_a_file_summed_by_another_process_while_it_is_read_is_looked_for_again(t
     assert [(g.start, g.stop) for g in Journal(tmp_path / "s", IDENTITY).groups] == [(0, 64)]
 
 
+def test_a_folder_that_another_process_names_meanwhile_is_taken(tmp_path, monkeypatch):
+    """Ranks open it at the same time."""
+    listed = Path.iterdir
+
+    def beaten(folder):
+        monkeypatch.setattr(Path, "iterdir", listed)
+        measured(folder, [0])
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", beaten)
+    same(Moments(Journal(tmp_path, IDENTITY).groups), Moments([leaf(0)]))
+
+
 def test_the_target_of_a_tolerance_is_remembered(tmp_path):
     journal = Journal(tmp_path / "s", IDENTITY)
     assert journal.recall_target(0.02, 0) is None
@@ -174,6 +188,8 @@ def test_the_target_of_a_tolerance_is_remembered(tmp_path):
     assert again.recall_target(0.02, 0) == 2048
     assert again.recall_target(0.03, 0) is None
     assert again.recall_target(0.02, 32) is None
+    (tmp_path / "s" / "target.json").write_text('{"tolerance": 0.02, "first": 0}')
+    assert again.recall_target(0.02, 0) is None
 
 
 # what is refused ---------------------------------------------------------------------------------------------------

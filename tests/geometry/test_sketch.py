@@ -9,7 +9,7 @@ from scoregrain._errors import InvalidInputError
 from scoregrain.geometry import GaussianProbe, Geometry, data_geometry, measure_geometry, merge_geometries
 from scoregrain.geometry.form import SketchForm
 from scoregrain.geometry.moments import LEAF, Group, Moments
-from scoregrain.geometry.sketch import TEST_COLUMNS, make_sketch, nystrom
+from scoregrain.geometry.sketch import TEST_COLUMNS, Sketch, make_sketch, nystrom
 from scoregrain.geometry.structure import ChannelStructure, DenseStructure, TokenStructure
 from scoregrain.geometry.symmetry import Flip, Transposition
 from scoregrain.models import NetworkFamily
@@ -269,3 +269,63 @@ def test_data_beyond_4096_dimensions_are_sketched_by_themselves():
     assert abs(float((geometry.direction(0) * v[0]).sum() / v.norm())) == pytest.approx(1, abs=1e-9)
     with pytest.raises(InvalidInputError, match="all of them fit up to D = 4096"):
         data_geometry(images, rank="all")
+
+
+@pytest.mark.parametrize("symmetry", [None, Transposition()])
+def test_a_geometry_without_a_group_is_that_of_the_others(symmetry):
+    s = [decaying(symmetry, power=p) for p in (1.0, 1.5, 2.0)]
+    sketch = sketch_of(sum(s), 4, symmetry)
+    groups = [
+        Group(LEAF * j, LEAF * (j + 1), LEAF * sketch.pack(m @ sketch.omega, float(m.trace()))) for j, m in enumerate(s)
+    ]
+
+    def geometry(moments):
+        return Geometry("network", DenseStructure(SHAPE), moments, symmetry=symmetry, sketch=sketch)
+
+    rest, expected = geometry(Moments(groups)).without(1), geometry(Moments([groups[0], groups[2]]))
+    torch.testing.assert_close(rest.mean, expected.mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(rest.eigenvalues, expected.eigenvalues, rtol=1e-10, atol=0)
+    assert math.isclose(rest.trace, expected.trace, rel_tol=1e-12)
+    assert rest.count == 2 * LEAF
+
+
+@pytest.mark.parametrize(
+    ("rank", "message"),
+    [(0, "rank is 0, expected 1 to 2"), (1.5, "rank is '1.5', expected a number"), ("most", "rank is 'most'")],
+)
+def test_ranks_that_are_no_number_of_directions_are_refused(rank, message):
+    with pytest.raises(InvalidInputError, match=message):
+        data_geometry(normal(20, *SHAPE), rank=rank)
+    with pytest.raises(InvalidInputError, match=message):
+        measure_geometry(NetworkFamily(networks.Tiny, SHAPE), 32, rank=rank)
+
+
+def test_a_rank_of_a_tiny_geometry_is_refused():
+    with pytest.raises(InvalidInputError, match="too small for a rank"):
+        data_geometry(normal(20, 1, 4, 4), rank=0)  # there is no number that would do
+
+
+def test_a_part_measured_elsewhere_shares_its_test_matrix(unet):
+    """Another machine's pilot may choose another matrix: parts merge when one takes the other's."""
+    first = measure_geometry(unet, 64, rank=4)
+    swapped = [1, 0, *range(2, first.sketch.columns)]
+    other = Sketch(4, first.sketch.basis[:, swapped], first.sketch.test, first.sketch.sector)
+    elsewhere = Geometry(
+        "network",
+        first.structure,
+        first.moments,
+        symmetry=first.symmetry,
+        sketch=other,
+        info=first.info | {"test_matrix": other.digest},
+    )
+    second = measure_geometry(unet, 64, first=64, rank=4)
+    with pytest.raises(InvalidInputError, match=r"test matrix .* measure the parts with --like"):
+        merge_geometries([elsewhere, second])
+    alike = measure_geometry(unet, 64, first=64, rank=4, like=elsewhere)
+    assert merge_geometries([elsewhere, alike]).count == 128
+    assert alike.sketch is other
+
+
+def test_a_whole_geometry_has_no_test_matrix_to_share(unet):
+    with pytest.raises(InvalidInputError, match="no test matrix to share"):
+        measure_geometry(unet, 64, rank=4, like=measure_geometry(unet, 64))

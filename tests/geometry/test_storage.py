@@ -167,6 +167,15 @@ def test_truncated_groups(folder, part):
     damaged(folder)
 
 
+@pytest.mark.parametrize("place", [-1, -100, -1000])
+def test_one_bit_changed_in_the_groups(folder, place):
+    """Its numbers would be wrong, and silently."""
+    content = bytearray((folder / "groups.safetensors").read_bytes())
+    content[place] ^= 1
+    (folder / "groups.safetensors").write_bytes(content)
+    damaged(folder, "the content of groups.safetensors was changed")
+
+
 def test_missing_groups(folder):
     (folder / "groups.safetensors").unlink()
     damaged(folder, "groups.safetensors")

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from scoregrain._random import stream
+from scoregrain.geometry import GaussianProbe, measure_geometry
 from scoregrain.geometry.symmetry import TOLERANCE, Flip, Transposition, find_symmetry
 from scoregrain.models import NetworkFamily
 
 F64 = torch.float64
+pytestmark = pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
 
 
 class Timeless(nn.Sequential):
@@ -99,3 +101,19 @@ def test_sectors_of_several_channels_act_in_every_channel():
     assert (even.shape[1], odd.shape[1]) == (12, 12)
     image = (odd @ torch.randn(12, generator=stream(0, "c"), dtype=F64)).reshape(2, 3, 4)
     torch.testing.assert_close(image.flip(-1), -image)
+
+
+def test_a_kernel_that_is_the_same_in_all_networks_is_not_transposed():
+    """A fixed Sobel filter is carried to its transpose by no law: only the flip that it has itself is left."""
+
+    class Sobel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(1, 1, 3, padding=1, bias=False), nn.Conv2d(1, 1, 3, padding=1)
+            self.first.weight.data = torch.tensor([[[[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]]]])
+
+        def forward(self, x, t):
+            return self.last(torch.tanh(self.first(x)))
+
+    info = measure_geometry(NetworkFamily(Sobel, (1, 4, 4)), 32, probe=GaussianProbe((1, 4, 4))).info
+    assert (info["draw"], info["symmetry"]) == ("in-place", "flip -1")

@@ -115,3 +115,78 @@ def test_a_sketch_of_a_score_with_its_input_is_that_of_the_matrix():
     whole, part = (measure_geometry(family, 512, probe=probe, rank=rank) for rank in ("all", 4))
     assert math.isclose(part.trace, whole.trace, rel_tol=1e-9)
     torch.testing.assert_close(part.eigenvalues, whole.eigenvalues[:4], rtol=0.05, atol=0)
+
+
+def early(t, x):
+    """1 at the levels 1 … 29, which carry most of the weight and are not among those a head is found at."""
+    return ((t > 0) & (t < 30)).to(x.dtype)[:, None, None, None]
+
+
+class FactorAtTimes(Timed):
+    def forward(self, x, t):
+        return super().forward(x, t) * (1 + 3 * early(t, x))
+
+
+class MixedAtTimes(Timed):
+    def forward(self, x, t):
+        return torch.lerp(o := super().forward(x, t), o.flip(1), early(t, x))
+
+
+class AddedAtTimes(Timed):
+    def __init__(self):
+        super().__init__()
+        self.beside = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x, t):
+        return early(t, x) * self.beside(x) + super().forward(x, t)
+
+
+class AddedLate(Timed):
+    def forward(self, x, t):
+        return super().forward(x, t) + 5 * x * (t > 600)[:, None, None, None]
+
+
+class FactorOfInput(Timed):
+    def forward(self, x, t):
+        return super().forward(x, t) * (1 + t[:, None, None, None] / 100 * x.square().mean((1, 2, 3), keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("build", "probe", "reason"),
+    [
+        (FactorAtTimes, ZERO, "the factor behind it is another one"),
+        (MixedAtTimes, ZERO, "changes with the input or the noise level by more than a factor"),
+        (AddedLate, GAUSSIAN, "something is added to its output"),
+        (FactorOfInput, GAUSSIAN, "the factor behind it is another one"),
+        (AddedAtTimes, ZERO, "something is added to its output"),
+    ],
+)
+def test_what_changes_at_levels_or_inputs_of_the_measurement_is_no_head(build, probe, reason):
+    """It looks like a head at the few levels at which heads are found."""
+    family = NetworkFamily(build, SHAPE)
+    found = measure_geometry(family, 32, probe=probe)
+    assert reason in found.info["head_reason"]
+    assert found.structure.kind == "dense"
+
+
+def test_the_input_alone_may_change_the_factor_where_the_probe_is_zero():
+    assert measure_geometry(NetworkFamily(FactorOfInput, SHAPE), 32).info["head"] == "last"
+
+
+def test_levels_are_drawn_where_the_output_is_large():
+    """Outputs that grow with a raw time: without it a few late levels, hardly drawn, would carry everything."""
+
+    class RawTime(Tiny):
+        def __init__(self):
+            super().__init__(2)
+            self.time = nn.Linear(1, 6)
+
+        def forward(self, x, t):
+            h = self.first(x) + self.time(t[:, None].to(x.dtype))[:, :, None, None]
+            return self.last(nn.functional.silu(h))
+
+    family = NetworkFamily(RawTime, SHAPE, prediction="sample")
+    some, more = measure_geometry(family, 1024), measure_geometry(family, 4096, estimator="plain", seed=1)
+    assert some.relative_error < 0.05
+    assert more.relative_error < 0.15
+    assert abs(some.trace - more.trace) < 4 * math.hypot(some.trace_error, more.trace_error)

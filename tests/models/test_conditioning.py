@@ -114,6 +114,38 @@ def test_an_input_without_a_neutral_value_is_named(config, needed):
         family(config)
 
 
+def test_kandinsky_takes_a_pooled_text_beside_the_image():
+    """As wide as the attention, whatever the width of the tokens; zeros by default."""
+    config = TEXT_UNET | {
+        "addition_embed_type": "text_image",
+        "addition_embed_type_num_heads": 1,
+        "encoder_hid_dim": 9,
+        "encoder_hid_dim_type": "text_image_proj",
+        "cross_attention_dim": 8,
+    }
+    image = torch.ones(1, 8)
+    networks = family(config, image_embeds=image)
+    x, t = inputs(networks)
+    network = networks.construct(0, 0)
+    given = {"text_embeds": torch.zeros(2, 8), "image_embeds": image.expand(2, 8)}
+    with torch.no_grad():
+        expected = network.network(x, t, encoder_hidden_states=torch.zeros(2, 1, 9), added_cond_kwargs=given).sample
+    assert torch.equal(evaluate(network, x, t), expected)
+    other = family(config, image_embeds=image, text_embeds=torch.ones(1, 8)).construct(0, 0)
+    assert not torch.allclose(evaluate(other, x, t), expected)
+
+
+def test_the_refiner_of_sdxl_is_told_five_numbers():
+    """Its 2,560 entries are 1,280 of the pooled text and 5 · 256, not 1,024 and 6 · 256."""
+    refiner = SDXL | {"projection_class_embeddings_input_dim": 2560, "addition_time_embed_dim": 256}
+    words = family(refiner).config["conditioning"]
+    assert words["text_embeds"] == "zeros (1, 1280)"
+    assert words["time_ids"].startswith("(32, 32, 0, 0, 6): ")
+    base = family(refiner | {"projection_class_embeddings_input_dim": 2816}).config["conditioning"]
+    assert base["text_embeds"] == "zeros (1, 1280)"
+    assert base["time_ids"].startswith("(32, 32, 0, 0, 32, 32): ")
+
+
 def test_such_an_input_can_be_given():
     config = TEXT_UNET | {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 4}
     network = family(config, class_labels=torch.ones(1, 4)).construct(0, 0)
@@ -129,6 +161,7 @@ def test_such_an_input_can_be_given():
     ("config", "given", "message"),
     [
         (UNET | {"time_embedding_type": "fourier"}, {}, "noise level sigma as its timestep"),
+        (SIGNAL | {"time_embedding_type": "fourier"}, {}, "takes a time in \\[0, 1\\] as its timestep"),
         (TEXT_UNET | {"attention_type": "gated"}, {}, "cross_attention_kwargs\\['gligen'\\]"),
         (UNET, {"class_labels": torch.tensor([0])}, "takes no input 'class_labels'; it takes none"),
         (SIGNAL, {"text": torch.tensor([0])}, "takes no input 'text'"),

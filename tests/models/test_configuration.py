@@ -56,6 +56,8 @@ def test_a_transformer_is_found_beside_other_parts(tmp_path):
         ({"_class_name": "DDIMScheduler", "prediction_type": "sample"}, "sample"),
         ({"_class_name": "DDIMScheduler"}, "epsilon"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "flow"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction"}, "flow"),
+        ({"_class_name": "IPNDMScheduler"}, "v_prediction"),
     ],
 )
 def test_the_scheduler_says_what_is_predicted(pipeline, scheduler, prediction):
@@ -65,9 +67,21 @@ def test_the_scheduler_says_what_is_predicted(pipeline, scheduler, prediction):
     assert NetworkFamily.from_config(pipeline / "unet").prediction == "epsilon"
 
 
-def test_an_unknown_prediction_can_be_overruled(pipeline):
-    file = write(pipeline / "scheduler" / "scheduler_config.json", {"_class_name": "EDMEulerScheduler"})
-    with pytest.raises(InvalidInputError, match=r"EDMEulerScheduler preconditions the network.*with prediction="):
+def test_a_pipeline_may_be_one_flat_folder(tmp_path):
+    """The first pipelines, google/ddpm-cifar10-32 among them, have no sub-folders; diffusers reads them, too."""
+    write(tmp_path / "model_index.json", {"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]})
+    write(tmp_path / "config.json", UNET)
+    write(tmp_path / "scheduler_config.json", {"_class_name": "DDPMScheduler", "prediction_type": "sample"})
+    found = read_configuration(tmp_path)
+    assert (found.class_name, found.prediction, found.name) == ("UNet2DModel", "sample", tmp_path.name)
+    assert found.folder is not None
+    assert found.folder.samefile(tmp_path)
+
+
+@pytest.mark.parametrize("scheduler", ["EDMEulerScheduler", "CMStochasticIterativeScheduler", "ScoreSdeVeScheduler"])
+def test_an_unknown_prediction_can_be_overruled(pipeline, scheduler):
+    file = write(pipeline / "scheduler" / "scheduler_config.json", {"_class_name": scheduler})
+    with pytest.raises(InvalidInputError, match=rf"{scheduler} preconditions the network.*with prediction="):
         NetworkFamily.from_config(pipeline)
     assert NetworkFamily.from_config(pipeline, prediction="sample").prediction == "sample"
     write(file, {"prediction_type": "sampel"})

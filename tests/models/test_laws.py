@@ -1,7 +1,9 @@
 """In-place re-initialisation: what is accepted, what is refused and why, and that both ways draw one law."""
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from scoregrain._errors import ScoregrainError
 from scoregrain._random import stream_seed
 from scoregrain.models import NetworkFamily, NetworkStack, evaluate, verify_laws
 from scoregrain.models.laws import _agrees
-from scoregrain.models.named_laws import candidate_laws
+from scoregrain.models.named_laws import TensorLaw, candidate_laws
 from tests import networks
 
 
@@ -184,6 +186,73 @@ def test_other_initialisations_go_to_the_constructor(change, reason):
     laws = verify_laws(family(changed(change)))
     assert not laws.in_place
     assert reason in laws.reason
+
+
+def unit_rows(weight):
+    nn.init.normal_(weight)
+    weight.data /= weight.data.norm(dim=1, keepdim=True)
+
+
+def product(weight):
+    """Of rank d/2, with entries of variance 1/d."""
+    d = len(weight)
+    weight.data = torch.randn(d, d // 2) @ torch.randn(d // 2, d) / (d / 2**0.5)
+
+
+@pytest.mark.parametrize("start", [nn.init.orthogonal_, unit_rows, lambda w: unit_rows(w.mT), product])
+@pytest.mark.parametrize("shape", [(64, 64), (128, 128), (320, 64), (64, 320)])
+def test_rows_that_depend_on_each_other_go_to_the_constructor(start, shape):
+    """Their entries look normal, of variance 1/d, one by one and in sums."""
+    if start is product:
+        shape = (shape[0], shape[0])
+
+    def build():
+        layer = nn.Linear(*shape[::-1], bias=False)
+        start(layer.weight)
+        return Timeless(layer)
+
+    drawn = torch.stack([build()[0].weight.detach() for _ in range(8)])
+    variance = float(drawn.square().mean())
+    assert not _agrees(drawn, TensorLaw("normal", variance**0.5))
+    assert _agrees(torch.randn(8, *shape), TensorLaw("normal", 1.0))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "truncated"])
+@pytest.mark.parametrize("shape", [(8, 8), (32, 9), (9, 32), (300, 2), (64, 64), (20, 500)])
+def test_independent_entries_agree_with_their_law(kind, shape):
+    """Thirty times, where a statistic of the wrong variance would fail some."""
+    law, generator = TensorLaw(kind, 1.0), torch.Generator().manual_seed(0)
+    assert all(_agrees(law.fill_(torch.empty(8, *shape), generator), law) for _ in range(30))
+
+
+def test_constructors_may_draw_from_numpy_and_python():
+    """Network i is a function of (seed, i) there, too, and the global states are left as they were."""
+
+    def build():
+        layer = nn.Linear(4, 4)
+        layer.weight.data = torch.from_numpy(np.random.randn(4, 4)).float() * random.random()  # noqa: NPY002
+        return Timeless(layer)
+
+    np.random.seed(1)  # noqa: NPY002
+    before = np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    one, again, other = (family(build, (1, 4)).construct(0, i)[0].weight for i in (3, 3, 4))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before  # noqa: NPY002
+
+
+def test_randomness_that_no_seed_reaches_is_refused():
+    generator = np.random.default_rng(0)
+
+    def build():
+        layer = nn.Linear(4, 4)
+        layer.weight.data = torch.from_numpy(generator.standard_normal((4, 4))).float()
+        return Timeless(layer)
+
+    with pytest.raises(
+        ScoregrainError, match=r"gives '0.weight' other values when it is called again with the same seed"
+    ):
+        verify_laws(family(build, (1, 4)))
 
 
 @pytest.mark.parametrize("change", [copied, negated, transposed])

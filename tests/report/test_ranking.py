@@ -6,7 +6,7 @@ import pytest
 
 from scoregrain import InvalidInputError, NetworkFamily, data_geometry, load_images, measure_geometry, rank
 from scoregrain.align import measure_alignment
-from scoregrain.geometry import MeasurementInterruptedError
+from scoregrain.geometry import DataProbe, MeasurementInterruptedError
 from tests.networks import Tiny
 from tests.report import cases
 
@@ -44,6 +44,15 @@ def test_the_measurement_is_that_of_measure_geometry():
     six = next(entry for entry in ranking.entries if entry.name == "six")
     geometry = measure_geometry(family("six"), 64, seed=3)
     assert six.alignment == measure_alignment(geometry, data_geometry(cases.images(SHAPE)))
+
+
+def test_a_trained_network_is_measured_on_the_images():
+    network, images = Tiny(timed=True), cases.images(SHAPE)
+    trained = NetworkFamily(lambda: network, SHAPE, name="trained", trained=True)
+    ranking = rank([family("six"), trained], images, networks=64)
+    entry = next(entry for entry in ranking.entries if entry.name == "trained")
+    geometry = measure_geometry(trained, 64, probe=DataProbe(images))
+    assert entry.alignment == measure_alignment(geometry, data_geometry(images))
 
 
 def test_an_interruption_carries_what_was_measured():

@@ -15,7 +15,7 @@ from scoregrain._errors import InvalidInputError
 from scoregrain._folders import new_folder
 from scoregrain.align import CrossFit, cross_fit, find_rotation, measure_alignment, write_rotation
 from scoregrain.align.optimum import check_mode
-from scoregrain.cli.measure import MeasureOptions
+from scoregrain.cli.options import MeasureOptions
 from scoregrain.cli.sources import Source, find_images, find_sources, measured
 from scoregrain.datasets import Images, data_name
 from scoregrain.geometry import (
@@ -39,7 +39,7 @@ class Align(MeasureOptions):
     geometry, the rotation and the numbers.
     """
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")] = "digits"
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[DATA]")] = "digits"
     """digits (embedded), an .npz file, or a folder of images; resized to the model's input."""
 
     mode: Annotated[str, tyro.conf.arg(metavar="MODE")] = "minimize"
@@ -61,7 +61,7 @@ class Align(MeasureOptions):
         images = find_images(self.data, source.shape, self.range, self.images, self.seed)
         names = ("align", source.name, data_name(self.data))
         self.target(*names)
-        geometry = source.geometry or self._measured(source, names)
+        geometry = source.geometry or self._measured(source, images, names)
         try:
             numbers, target = self._align(geometry, images, names)
         except KeyboardInterrupt:
@@ -82,10 +82,10 @@ class Align(MeasureOptions):
         if self.rank is not None and not 1 <= self.rank <= most:
             raise InvalidInputError(f"--rank is {self.rank}, expected 1 to {most}, the directions of the data")
 
-    def _measured(self, source: Source, names: tuple[str, ...]) -> Geometry:
+    def _measured(self, source: Source, images: Images, names: tuple[str, ...]) -> Geometry:
         """Measure the networks; what was measured before something stopped it is kept."""
         try:
-            return measured(source, self)
+            return measured(source, images, self)
         except MeasurementInterruptedError as interrupt:
             raise self.keep(interrupt.geometry, *names) from None
         except MeasurementFailedError as error:

@@ -12,8 +12,8 @@ import tyro
 
 from scoregrain._errors import InvalidInputError
 from scoregrain._folders import new_folder
-from scoregrain.cli.measure import MeasureOptions, progress_bar
 from scoregrain.cli.model import is_preset
+from scoregrain.cli.options import MeasureOptions, progress_bar
 from scoregrain.datasets import data_name, load_images
 from scoregrain.geometry import MeasurementFailedError, MeasurementInterruptedError, write_geometry
 from scoregrain.report import Report, analyze
@@ -26,7 +26,7 @@ class Analyze(MeasureOptions):
     Writes a folder with a self-contained report.html, the geometry and the numbers.
     """
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")] = "digits"
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[DATA]")] = "digits"
     """digits (embedded), an .npz file, or a folder of images; resized to the model's input."""
 
     range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LO HI", help_behavior_hint="")] = None

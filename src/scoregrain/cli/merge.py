@@ -20,7 +20,9 @@ from scoregrain.geometry import Geometry, merge_geometries, summary
 class Merge:
     """Merge measurements of different networks, such as shards, to the bits of a single one."""
 
-    folders: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR DIR ...")]
+    folders: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR DIR ...", help_behavior_hint="(required)")
+    ]
     """Folders that scoregrain measure wrote."""
 
     partial: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False

@@ -15,7 +15,7 @@ from scoregrain import __version__
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._folders import new_folder
 from scoregrain.align import NOT_VALIDATED, Ranking, check_same_shape, rank_geometries
-from scoregrain.cli.measure import MeasureOptions
+from scoregrain.cli.options import MeasureOptions
 from scoregrain.cli.sources import Source, find_images, find_sources, measured
 from scoregrain.cli.unfinished import free_folder
 from scoregrain.datasets import data_name
@@ -37,9 +37,11 @@ class Rank(MeasureOptions):
     folder that scoregrain measure wrote. Writes a folder with the order and all geometries.
     """
 
-    model: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="MODEL MODEL ...")]  # type: ignore[assignment]
-    """Two or more presets, diffusers configurations, own networks (module:function) or folders of scoregrain measure,
-    all of one shape."""
+    model: Annotated[  # type: ignore[assignment]
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="MODEL MODEL ...", help_behavior_hint="(required)"),
+    ]
+    """Two or more presets, diffusers configurations, own networks or folders of scoregrain measure, of one shape."""
 
     data: Annotated[str, tyro.conf.arg(metavar="DATA")] = "digits"
     """digits (embedded), an .npz file, or a folder of images; resized to the models' input."""
@@ -59,7 +61,7 @@ class Rank(MeasureOptions):
         geometries: dict[str, Geometry] = {}
         try:
             for source in sources:
-                geometries[source.name] = measured(source, self)
+                geometries[source.name] = measured(source, images, self)
             ranking = rank_geometries(geometries, data_geometry(images, name=images.name))
             target = self._write(self.target(*names), geometries, ranking)
         except MeasurementFailedError as error:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.cli.measure import MeasureOptions, progress_bar
 from scoregrain.cli.model import is_preset, resolve_model
+from scoregrain.cli.options import MeasureOptions, progress_bar
 from scoregrain.datasets import Images, load_images
-from scoregrain.geometry import Geometry, measure_geometry
+from scoregrain.geometry import DataProbe, Geometry, measure_geometry
 from scoregrain.models import NetworkFamily
 
 # options that have an effect also where the networks are measured already
@@ -69,13 +69,15 @@ def _find_source(word: str, options: MeasureOptions) -> Source:
     return Source(word, geometry.shape, geometry=geometry)
 
 
-def measured(source: Source, options: MeasureOptions) -> Geometry:
-    """The geometry of the networks, measured with a progress bar where it is not yet."""
+def measured(source: Source, images: Images, options: MeasureOptions) -> Geometry:
+    """The geometry of the networks, measured with a progress bar where it is not yet; of a trained one, on the data."""
     if source.geometry is not None:
         return source.geometry
-    assert source.family is not None
-    with progress_bar(f"networks of {source.name}") as progress:
-        return measure_geometry(source.family, **options.options(), progress=progress)
+    family = source.family
+    assert family is not None
+    probe = DataProbe(images, family.prediction) if family.trained else None
+    with progress_bar(f"{'draws for' if family.trained else 'networks of'} {source.name}") as progress:
+        return measure_geometry(family, **options.options(), probe=probe, progress=progress)
 
 
 def is_geometry(word: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import check_target, remove_folder, work_folder
+from scoregrain._folders import check_target, refuse_busy, remove_folder, work_folder
 from scoregrain.geometry import Geometry
 from scoregrain.geometry.journal import holds_networks
 
@@ -93,7 +93,8 @@ def find_place(out: Path | None, stem: str, *, resume: bool, overwrite: bool) ->
     """Where to write, checked before anything is measured.
 
     Raises:
-        InvalidInputError: the folder exists, or an unfinished measurement does, and no option says what to do with it.
+        InvalidInputError: the folder exists, or an unfinished measurement does, and no option says what to do with it;
+            or another process is measuring.
         ScoregrainError: nothing can be written there.
     """
     if resume and overwrite:
@@ -107,6 +108,7 @@ def find_place(out: Path | None, stem: str, *, resume: bool, overwrite: bool) ->
     check_target(target, overwrite=overwrite)
     journal = journal_of(target)
     if journal.exists():
+        refuse_busy(journal)
         if not overwrite and holds_networks(journal):
             raise InvalidInputError(
                 f"'{journal}' holds an unfinished measurement: continue it with --resume, or start again with "

@@ -66,7 +66,7 @@ def _sketch(rows: Tensor, mean: Tensor, structure: DenseStructure, rank: int | s
         rank = "all" if structure.size <= MAX_SIZE else DEFAULT_RANK
     if rank == "all" and structure.size <= MAX_SIZE:
         return None
-    if isinstance(rank, str):
+    if not isinstance(rank, int):
         raise InvalidInputError(
             f"rank is '{rank}', expected a number of leading directions; all of them fit up to D = {MAX_SIZE}"
         )

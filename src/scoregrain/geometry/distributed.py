@@ -6,6 +6,8 @@ Everything that is exchanged is a tensor of bytes (JSON) or of float64 numbers.
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,6 +28,7 @@ class Team:
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
         self._group = group
+        self._interrupted = False
         self.rank = dist.get_rank(group) if group is not None else 0
         self.size = dist.get_world_size(group) if group is not None else 1
 
@@ -37,6 +40,9 @@ class Team:
             ScoregrainError: another rank failed (KeyboardInterrupt where it was interrupted), or is gone.
         """
         try:
+            if self._interrupted:  # since the last block, while ranks exchanged something
+                self._interrupted = False
+                raise KeyboardInterrupt
             yield
         except (Exception, KeyboardInterrupt) as error:
             if not isinstance(error, LostRankError):
@@ -59,7 +65,7 @@ class Team:
         if self._group is None:
             return [content]
         data = torch.frombuffer(bytearray(json.dumps(content).encode()), dtype=torch.uint8)
-        with _contact():
+        with self._contact():
             sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
             dist.all_gather(sizes, torch.tensor([len(data)]), group=self._group)
             most = max(int(size) for size in sizes)
@@ -83,29 +89,50 @@ class Team:
             return list(groups)
         gathered: list[Group] = []
         names = [[g.start, g.stop, list(g.total.shape)] for g in groups]
-        for rank, theirs in enumerate(self.exchange(names)):
-            for i, (start, stop, shape) in enumerate(theirs):
-                total = groups[i].total.contiguous() if rank == self.rank else torch.empty(shape, dtype=torch.float64)
-                gathered.append(Group(start, stop, self._broadcast(total, rank)))
+        with self._contact():
+            for rank, theirs in enumerate(self.exchange(names)):
+                for i, (start, stop, shape) in enumerate(theirs):
+                    total = groups[i].total.contiguous() if rank == self.rank else _empty(shape)
+                    dist.broadcast(total, src=rank, group=self._group)
+                    gathered.append(Group(start, stop, total))
         return gathered
 
-    def _broadcast(self, tensor: Tensor, rank: int) -> Tensor:
-        with _contact():
-            dist.broadcast(tensor, src=rank, group=self._group)
-        return tensor
+    @contextmanager
+    def _contact(self) -> Iterator[None]:
+        """Several messages that belong together.
+
+        Ctrl-C has to wait: a rank that left between two of them would take its next ones for the ones that are missing.
+        """
+        with _held_back(signal.SIGINT) as came:
+            try:
+                yield
+            except RuntimeError as error:
+                text = " ".join(str(error).split())[:200]
+                raise LostRankError(f"another rank has ended or does not answer: {text}") from error
+            finally:
+                self._interrupted = self._interrupted or bool(came)
+
+
+def _empty(shape: Sequence[int]) -> Tensor:
+    return torch.empty(*shape, dtype=torch.float64)
+
+
+@contextmanager
+def _held_back(number: signal.Signals) -> Iterator[list[int]]:
+    """Note a signal instead of handling it; only the main thread can, and has to."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(number, lambda caught, frame: came.append(caught))
+    try:
+        yield came
+    finally:
+        signal.signal(number, before)
 
 
 class LostRankError(ScoregrainError):
     """A rank does not answer: its process has ended."""
-
-
-@contextmanager
-def _contact() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        text = " ".join(str(error).split())[:200]
-        raise LostRankError(f"another rank has ended or does not answer: {text}") from error
 
 
 def _failure(rank: int, error: str, text: str) -> BaseException:

@@ -7,8 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from scoregrain._random import stream
 from scoregrain.geometry.head import ConvHead, DenseTailHead, Head, TokenHead
-from scoregrain.geometry.layer_run import LayerRun, NoHeadError, output_given, tolerance
+from scoregrain.geometry.layer_run import (
+    LayerRun,
+    NoHeadError,
+    in_float64,
+    layer_calls,
+    output_given,
+    tolerance,
+)
 from scoregrain.geometry.structure import ChannelStructure, Structure, TokenStructure
 from scoregrain.geometry.tail import DenseMap, LevelScale, Selection, Tail, fit_scale
 from scoregrain.models import InitLaws, last_layer
@@ -53,6 +61,34 @@ def find_head(network: nn.Module, other: nn.Module, shape: tuple[int, ...], laws
     return head, ""
 
 
+def contradiction(head: Head, network: nn.Module, x: Tensor, t: Tensor) -> str:
+    """Why what follows a head is not what :func:`find_head` found at a few inputs and levels; empty where it is.
+
+    Args:
+        head: what :func:`find_head` found.
+        network: a network of the family.
+        x: other inputs ``(N, *shape)``: those of a measurement.
+        t: the levels that the network is told with them, ``(N,)``.
+    """
+    network = network if next(network.parameters()).dtype.itemsize > 2 else in_float64(network, tuple(x.shape[1:]))
+    x, tail, what = x.to(next(network.parameters())), head.tail, f"last layer {head.layer}:"
+    o = layer_calls(network, head.layer, x[:1], t[:1])[-1][1]
+    random = (
+        torch.randn(o.shape, generator=stream(0, "tail-check"), dtype=torch.float64).to(o).expand(len(x), *o.shape[1:])
+    )
+    with torch.no_grad():
+        offset = output_given(network, head.layer, torch.zeros_like(random), x, t)
+        change = output_given(network, head.layer, random, x, t) - offset
+    if offset.any() and not (tail.offset_elsewhere if x.any() else tail.offset_at_zero):
+        return f"{what} something is added to its output at some inputs or noise levels only"
+    placed, slack = tail.place(random), tolerance(x) * (change.norm(dim=1) + offset.norm(dim=1))
+    if not bool((fit_scale(change, placed)[1] <= slack).all()):
+        return f"{what} the map behind it changes with the input or the noise level by more than a factor"
+    if not bool(((change - tail.scale(t)[:, None].to(placed) * placed).norm(dim=1) <= slack).all()):
+        return f"{what} the factor behind it is another one at some inputs or noise levels"
+    return ""
+
+
 def _variances(network: nn.Module, name: str, module: nn.Module, laws: InitLaws) -> tuple[float, float]:
     """(v_w, v_b) from the verified laws of the layer."""
     used = [id(p) for _, p in network.named_parameters(remove_duplicate=False)]
@@ -61,7 +97,7 @@ def _variances(network: nn.Module, name: str, module: nn.Module, laws: InitLaws)
     weight, bias = laws.tensors.get(f"{name}.weight"), laws.tensors.get(f"{name}.bias")
     if weight is None or not weight.random:
         raise NoHeadError("the law of its weights is not a known one with zero mean")
-    if "bias" not in dict(module.named_parameters()):
+    if getattr(module, "bias", None) is None:
         return weight.variance, 0.0
     if bias is None or not (bias.random or bias.is_zero):
         raise NoHeadError("the law of its bias is not a known one with zero mean")

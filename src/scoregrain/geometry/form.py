@@ -115,6 +115,8 @@ class SketchForm(Form):
 
     def average(self, total: Tensor) -> Tensor:
         """Project every column of ``S Ω`` onto the sector of its column of Ω."""
+        if self.symmetry is None:
+            return total
         product = to_sectors(total[:-1], self.sketch.sector, self.symmetry, self.structure.layout)
         return torch.cat([product, total[-1:]])
 

@@ -38,5 +38,6 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     """The first entry in which two identities differ, with both values; None where they agree."""
     for key in KEYS:
         if one.get(key) != other.get(key):
-            return f"{key.replace('_', ' ')} ({one.get(key)!r} and {other.get(key)!r})"
+            hint = "; measure the parts with --like, like= one of them" if key == "test_matrix" else ""
+            return f"{key.replace('_', ' ')} ({one.get(key)!r} and {other.get(key)!r}{hint})"
     return None

@@ -61,9 +61,10 @@ class Journal:
 
     def _name(self, identity: Mapping[str, Any]) -> None:
         """Name the measurement where the folder has none."""
-        if (self.folder / "config.json").exists():
+        others = [path.name for path in self.folder.iterdir() if path.suffix != _TEMPORARY]
+        if (self.folder / "config.json").exists():  # looked for last: another process may begin at the same time
             return
-        if any(path.suffix != _TEMPORARY for path in self.folder.iterdir()):
+        if others:
             raise InvalidInputError(f"'{self.folder}' holds no measurement to continue: it has no config.json")
         self._write_json("config.json", {"kind": KIND, "format": FORMAT, **identity})
 
@@ -139,8 +140,9 @@ class Journal:
         """How many networks this tolerance was about to reach; None if it was not measured for."""
         file = self.folder / "target.json"
         found = _read_json(file, "delete it") if file.exists() else {}
+        networks = found.get("networks")
         same = (found.get("tolerance"), found.get("first")) == (tolerance, first)
-        return int(found["networks"]) if same else None
+        return networks if same and isinstance(networks, int) else None
 
     def record_target(self, tolerance: float, first: int, networks: int) -> None:
         """Remember it: after a kill, the same decisions are taken again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from scoregrain._random import stream
@@ -28,26 +29,15 @@ class LayerRun:
     """
 
     def __init__(self, network: nn.Module, layer: str, shape: tuple[int, ...]) -> None:
-        self.network, self.layer, self.shape = in_float64(network, shape), layer, shape
+        self.own, self.network, self.layer, self.shape = network, in_float64(network, shape), layer, shape
         self.module = self.network.get_submodule(layer)
         self.x, _ = random_input(self.network, shape, "head-check", count=len(CHECK_TIMES))
         self.x[::2] = 0
         self.t = torch.tensor(CHECK_TIMES, device=self.x.device)
-        calls = self._calls(self.network, self.x, self.t)
+        calls = layer_calls(self.network, self.layer, self.x, self.t)
         self.calls, (self.features, self.o) = len(calls), calls[-1]
         random = torch.randn(self.o.shape, generator=stream(0, "head-output"), dtype=torch.float64)
         self.random = random.to(self.o)
-
-    def _calls(self, network: Any, x: Tensor, t: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Inputs and outputs of the layer in one run; copies, since the network may go on in place."""
-        calls: list[tuple[Tensor, Tensor]] = []
-
-        def keep(_module: nn.Module, args: Any, named: Any, output: Tensor) -> None:
-            calls.append(((args[0] if args else named["input"]).clone(), output.clone()))
-
-        with torch.no_grad(), self.module.register_forward_hook(keep, with_kwargs=True):
-            evaluate(network, x, t)
-        return calls
 
     def given(self, o: Tensor) -> Tensor:
         """The output ``(N, D)`` when the layer's is ``o``."""
@@ -58,24 +48,55 @@ class LayerRun:
         """The layer runs once, sample by sample, as its kind does, and its weights act through it alone."""
         if self.calls != 1:
             raise NoHeadError("it runs more than once")
-        alone = self._calls(self.network, self.x[:1], self.t[:1])[-1]
+        alone = layer_calls(self.network, self.layer, self.x[:1], self.t[:1])[-1]
         lengths = [len(self.features), len(self.o), len(alone[0]), len(alone[1])]
         if lengths != [len(self.x), len(self.x), 1, 1]:
             raise NoHeadError("it does not see the batch in the first dimension")
         if not torch.allclose(self.o, plain_output(self.module, self.features), rtol=1e-4, atol=1e-5):
             raise NoHeadError("a hook or its own forward changes what it computes")
-        other = {f"{self.layer}.{name}": 0.5 - 2 * value for name, value in self.module.named_parameters()}
+        before = self._around()
+        with _other_weights(self.own.get_submodule(self.layer)):
+            after = self._around()
+        if not all(map(torch.equal, before, after)):
+            raise NoHeadError("its weights act elsewhere in the network too")
 
-        def with_other_weights(x: Tensor, t: Tensor) -> Any:
-            return functional_call(self.network, other, (x, t))
+    def _around(self) -> tuple[Tensor, Tensor]:
+        """What enters the layer, and the output when the layer's is given, of the network itself.
 
-        elsewhere = NoHeadError("its weights act elsewhere in the network too")
-        if not torch.equal(self._calls(with_other_weights, self.x, self.t)[0][0], self.features):
-            raise elsewhere
-        with torch.no_grad(), self.module.register_forward_hook(lambda *_: self.random.clone()):
-            output = evaluate(with_other_weights, self.x, self.t).flatten(1).double()
-        if not torch.equal(output, self.given(self.random)):
-            raise elsewhere
+        A copy would do where weights act through the module alone; references to them from elsewhere, such as those
+        of a closure, lead to the original.
+        """
+        x = self.x.to(next(self.own.parameters()).dtype)
+        features = layer_calls(self.own, self.layer, x, self.t)[-1][0]
+        with torch.no_grad():
+            return features, output_given(self.own, self.layer, self.random.to(features.dtype), x, self.t)
+
+
+@contextmanager
+def _other_weights(layer: nn.Module) -> Iterator[None]:
+    """Other parameters in place, for a while: whatever refers to the same memory sees them."""
+    kept = [(p, p.detach().clone()) for p in layer.parameters()]
+    try:
+        with torch.no_grad():
+            for p, value in kept:
+                p.copy_(0.5 - 2 * value)
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in kept:
+                p.copy_(value)
+
+
+def layer_calls(network: nn.Module, layer: str, x: Tensor, t: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Inputs and outputs of a layer in one run of the network; copies, since it may go on in place."""
+    calls: list[tuple[Tensor, Tensor]] = []
+
+    def keep(_module: nn.Module, args: Any, named: Any, output: Tensor) -> None:
+        calls.append(((args[0] if args else named["input"]).clone(), output.clone()))
+
+    with torch.no_grad(), network.get_submodule(layer).register_forward_hook(keep, with_kwargs=True):
+        evaluate(network, x, t)
+    return calls
 
 
 @torch.no_grad()

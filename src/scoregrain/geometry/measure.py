@@ -23,6 +23,7 @@ from scoregrain.geometry.plan import Plan
 from scoregrain.geometry.probe import Probe, ZeroProbe
 from scoregrain.geometry.ranges import shard_range, shard_words
 from scoregrain.geometry.running import Measurement, Progress
+from scoregrain.geometry.sketch import Sketch
 from scoregrain.geometry.spectrum import MIN_GROUPS
 from scoregrain.models import NetworkFamily
 from scoregrain.schedules import Schedule, linear_schedule
@@ -63,6 +64,7 @@ def measure_geometry(
     rank: int | str | None = None,
     state: str | os.PathLike[str] | None = None,
     extend: Geometry | None = None,
+    like: Geometry | None = None,
     progress: Progress | None = None,
 ) -> Geometry:
     """Measure ``G = E[F Fᵀ]`` over untrained networks, with error bars (MATH A1, C1–C3).
@@ -93,6 +95,8 @@ def measure_geometry(
         state: folder of finished leaves, made if needed: after a kill, the same call continues there. Several
             processes may share it. Delete it when the geometry is saved. A closed form does not use it.
         extend: an earlier measurement of the same networks: only what it lacks is measured.
+        like: another part of the measurement, for leading directions: its test matrix is used. Parts measured on one
+            kind of machine choose the same one anyway.
         progress: called with (networks measured, networks planned) after every 32; on each rank an estimate.
 
     Raises:
@@ -119,7 +123,7 @@ def measure_geometry(
                 rank=rank,
             )
             if (closed := plan.closed_form()) is None:
-                plan.start(device)
+                plan.start(device, _given_sketch(extend, like))
         ranks.same(identity(_info(plan)) | asdict(request))
         if closed is not None:
             return _result(plan, Moments([Group(0, 1, closed)]), began, exact=True)
@@ -167,6 +171,14 @@ def _result(
     info = _info(plan) | {"seconds": round(time.perf_counter() - began, 3)} | ({"shard": shard} if shard else {})
     sketch = plan.sketch
     return Geometry("network", plan.structure, moments, symmetry=plan.symmetry, sketch=sketch, exact=exact, info=info)
+
+
+def _given_sketch(extend: Geometry | None, like: Geometry | None) -> Sketch | None:
+    """The test matrix of an earlier measurement or of another part."""
+    if like is not None and like.sketch is None:
+        raise InvalidInputError("like= has no test matrix to share: all of its directions were measured")
+    given = like or extend
+    return None if given is None else given.sketch
 
 
 # what is asked for -----------------------------------------------------------------------------------------------

@@ -28,9 +28,11 @@ def merge_geometries(geometries: Sequence[Geometry], *, partial: bool = False) -
     if not geometries or any(g.kind != "network" or g.exact for g in geometries):
         raise InvalidInputError("only sampled network geometries can be merged, at least one")
     head = geometries[0]
-    for other in geometries[1:]:
+    for number, other in enumerate(geometries[1:], start=2):
         if found := difference(identity(head.info), identity(other.info)):
-            raise InvalidInputError(f"geometries of different {found} cannot be merged")
+            raise InvalidInputError(
+                f"geometries of different {found} cannot be merged: number {number} differs from the first"
+            )
         if (head.structure.kind, head.shape) != (other.structure.kind, other.shape):
             raise InvalidInputError(f"geometries of shapes {head.shape} and {other.shape} cannot be merged")
     shard = _merge_shards(geometries)

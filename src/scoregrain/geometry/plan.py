@@ -14,7 +14,7 @@ from scoregrain._errors import InvalidInputError, ScoregrainError, ZeroOutputErr
 from scoregrain._random import stream
 from scoregrain.geometry.core import MAX_SIZE
 from scoregrain.geometry.draws import Draws, weighted
-from scoregrain.geometry.find_head import find_head
+from scoregrain.geometry.find_head import contradiction, find_head
 from scoregrain.geometry.head import Head
 from scoregrain.geometry.levels import NoiseLevels, check_levels, network_time
 from scoregrain.geometry.moments import LEAF
@@ -43,7 +43,7 @@ ESTIMATORS = ("auto", "plain")
 # beyond D = 4096, reduced matrices up to this size are still summed whole: 8 MiB each
 SMALL = 1024
 PILOT = -100_000  # first leaf of the networks that choose the test matrix of a sketch; measurements have none below 0
-GAIN_LEVELS, LEAST_GAIN = 24, 1e-3
+GAIN_LEVELS, LEAST_GAIN, LARGE_GAIN = 24, 1e-3, 3.0
 
 
 class Plan:
@@ -81,7 +81,8 @@ class Plan:
         reduced = self.head is not None and not self.base
         self.structure: Structure = self.head.structure if self.head and reduced else DenseStructure(family.shape)
         symmetric = estimator == "auto" and self.laws.in_place and probe.isotropic
-        self.symmetry = find_symmetry(self._check_networks[:3], family.shape) if symmetric else None
+        constant = {name for name, law in self.laws.tensors.items() if not law.random}
+        self.symmetry = find_symmetry(self._check_networks[:3], family.shape, constant) if symmetric else None
         ignored = self._output_only and not self.base and probe.time_free and self._ignores_time()
         self.input_moment = self._input_moment()
         guarded = self.head is None or (self.base and self.input_moment is None)
@@ -104,12 +105,19 @@ class Plan:
             return None, False, "plain outer products were asked for"
         other = vmappable(self.family.construct(self.seed, -2))
         head, reason = find_head(network, other, self.family.shape, self.laws)
-        if head is None:
+        if head is None or (reason := self._contradiction(head, network)):
             return None, False, reason
         base = not self._output_only or head.tail.offset_at_zero or (head.tail.offset_elsewhere and not self.probe.zero)
         if base and self.family.size > MAX_SIZE:
             return None, False, f"the score is more than its last layer's output, and D exceeds {MAX_SIZE}"
         return head, base, ""
+
+    def _contradiction(self, head: Head, network: nn.Module) -> str:
+        """What speaks against a head at the inputs and levels that a measurement draws."""
+        levels = NoiseLevels(self.schedule, self.probe, self.family.prediction, False, 1, guarded=True)
+        t = levels.sample(self.seed, 0).flatten()
+        x = self.probe.sample(t, self.schedule, stream(self.seed, "tail-check"))
+        return contradiction(head, network, x, network_time(t, self.schedule))
 
     def _input_moment(self) -> Tensor | None:
         """``E[a² x xᵀ]`` where that is the whole of the base's second moment (MATH C1.2: the cross term is 0)."""
@@ -137,12 +145,17 @@ class Plan:
         return None if rank == "all" or size <= MAX_SIZE or reduced <= SMALL else DEFAULT_RANK
 
     def _gain(self) -> Tensor | None:
-        """How the last layer's output is scaled at every level, squared, from a few levels; None where it is not."""
-        if self.head is None or self.head.tail.constant is not None:
-            return None
-        steps = torch.linspace(0, self.schedule.num_steps - 1, GAIN_LEVELS).round().long()
+        """How the size of the output changes with the level, squared, from a few levels; None where it hardly does."""
+        if self.head is not None and self.head.tail.constant is None:
+            steps = torch.linspace(0, self.schedule.num_steps - 1, GAIN_LEVELS).round().long()
+            scale = self.head_scale(steps).abs()
+        else:
+            steps, scale = check_levels(self.schedule), self._sizes
+            known = self._output_only and self.probe.time_free
+            if not known or scale.max() < LARGE_GAIN * scale.min():
+                return None
         every = np.arange(self.schedule.num_steps)
-        scale = torch.from_numpy(np.interp(every, steps.numpy(), self.head_scale(steps).abs().numpy()))
+        scale = torch.from_numpy(np.interp(every, steps.numpy(), scale.numpy()))
         return (scale / scale.max()).clamp_min(LEAST_GAIN).square()
 
     def head_scale(self, t: Tensor) -> Tensor:
@@ -181,7 +194,7 @@ class Plan:
         return (capture[0] if head else output).double()
 
     def _check_outputs(self) -> None:
-        """Shape, finiteness and a non-zero output."""
+        """Shape, finiteness and a non-zero output; keep its size at the levels of :func:`check_levels`."""
         networks = [
             self.family.construct(self.seed, -1 - i) for i in range(1 if self.family.trained else CHECK_NETWORKS)
         ]
@@ -190,6 +203,7 @@ class Plan:
             raise ScoregrainError(f"'{self.family.name}' gives non-finite outputs at initialisation")
         if not any(output.any() for output in outputs):
             raise ZeroOutputError(_why_zero(self.family, self.probe, networks[0]))
+        self._sizes = torch.stack(outputs).square().mean(0).flatten(1).mean(1).sqrt()
 
     def _ignores_time(self) -> bool:
         """Do the networks give equal features at a few noise levels, and the head's output equal factors?"""
@@ -219,11 +233,13 @@ class Plan:
             grams.append(self.head.gram(weighted(h, omega[part] / self.schedule.num_steps)))
         return self.head.finish(torch.stack(grams).sum(0), float(omega.mean()))
 
-    def start(self, device: torch.device | str | None) -> None:
-        """Make ready to draw networks on a device."""
+    def start(self, device: torch.device | str | None, given: Sketch | None = None) -> None:
+        """Make ready to draw networks on a device, with a test matrix that is given or chosen by a pilot."""
         self.device = torch.device(device or "cpu")
         self.draws = Draws(self)
-        if self.rank is not None:
+        if given is not None and given.rank == self.rank and len(given.basis) == self.structure.reduced:
+            self.sketch = given
+        elif self.rank is not None:
             self.sketch = make_sketch(self.structure, self.symmetry, self.rank, self._pilot)
 
     def _pilot(self, x: Tensor, number: int) -> Tensor:

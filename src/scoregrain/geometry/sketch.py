@@ -22,6 +22,7 @@ from scoregrain.geometry.symmetry import Symmetry
 DEFAULT_RANK = 64
 OVERSAMPLING = 4  # columns of Q for each direction asked for: the last ones of a sketch are biased low
 POWERS = 2  # products with a pilot's S that turn random columns towards its leading directions
+WELL_CONDITIONED = 1e-6  # ratio of eigenvalues down to which those of a Gram matrix are as good as singular values
 TEST_COLUMNS = 16  # columns of W in each symmetry sector
 
 Product = Callable[[Tensor, int], Tensor]
@@ -100,7 +101,7 @@ def make_sketch(structure: Structure, symmetry: Symmetry | None, rank: int, prod
     r, layout = structure.reduced, structure.layout
     parts = 1 if symmetry is None or layout is None else 2
     most = max((r // 2 - TEST_COLUMNS * parts) // OVERSAMPLING, 0)
-    if most < 1 <= rank:
+    if most < 1:
         raise InvalidInputError(f"a geometry of reduced size {r} is too small for a rank: leave it out")
     if not 1 <= rank <= most:
         raise InvalidInputError(
@@ -158,6 +159,10 @@ def nystrom(product: Tensor, omega: Tensor) -> tuple[Tensor, Tensor]:
         core = omega.T @ shifted
         factor, failed = torch.linalg.cholesky_ex((core + core.T) / 2)
     half = torch.linalg.solve_triangular(factor, shifted.T, upper=False).T
-    q, triangle = torch.linalg.qr(half)
+    squares, vectors = torch.linalg.eigh(half.T @ half)
+    squares, vectors = squares.flip(0), vectors.flip(1)
+    if float(squares[-1]) > WELL_CONDITIONED * float(squares[0]):
+        return (squares - shift).clamp_min(0), (half @ vectors) / squares.sqrt()
+    q, triangle = torch.linalg.qr(half)  # slower, and as good for the smallest
     vectors, singular, _ = torch.linalg.svd(triangle)
     return (singular.square() - shift).clamp_min(0), q @ vectors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,16 @@ def write_geometry(geometry: Geometry, folder: Path) -> None:
     save_file({k: v.contiguous() for k, v in groups.items()}, folder / "groups.safetensors")
     for name in ("geometry", "groups"):  # safetensors writes them for the owner alone
         (folder / f"{name}.safetensors").chmod(0o644)
-    (folder / "config.json").write_text(json.dumps(_config(geometry), indent=2) + "\n")
+    config = _config(geometry) | {"checksum": _checksum(groups)}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _checksum(groups: dict[str, Tensor]) -> int:
+    """CRC-32 of all that a geometry is rebuilt from: safetensors files have none."""
+    total = 0
+    for name in sorted(groups):
+        total = zlib.crc32(groups[name].contiguous().numpy().data, total)
+    return total
 
 
 def _config(geometry: Geometry) -> dict[str, Any]:
@@ -147,6 +157,8 @@ def _rebuild(kind: str, config: dict[str, Any], groups: dict[str, Tensor]) -> Ge
     rows, columns = (structure.reduced,) * 2 if sketch is None else (len(sketch.basis) + 1, len(sketch.sector))
     if totals.shape != (len(ranges), rows, columns) or not len(ranges):
         raise ValueError(f"groups of shape {tuple(totals.shape)} do not fit a geometry of shape {structure.shape}")
+    if config.get("checksum", found := _checksum(groups)) != found:
+        raise ValueError("the content of groups.safetensors was changed")
     moments = Moments()
     moments.groups = [Group(start, stop, total) for (start, stop), total in zip(ranges, totals, strict=True)]
     symmetry = symmetry_by_name(config["symmetry"]) if config["symmetry"] else None

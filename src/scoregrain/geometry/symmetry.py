@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,16 +31,21 @@ class Symmetry(ABC):
     def applies(self, shape: tuple[int, ...]) -> bool:
         """Is the action defined on arrays ``(C, *space)``?"""
 
-    def verify(self, network: nn.Module, shape: tuple[int, ...]) -> float:
-        """Relative error of ``f_acted(act x) = act f(x)``, kernels of all convolutions acted on; 0 is exact.
+    def verify(self, network: nn.Module, shape: tuple[int, ...], constant: Collection[str] = ()) -> float:
+        """Relative error of ``f_acted(act x) = act f(x)``, random kernels of convolutions acted on; 0 is exact.
 
         Refuse the symmetry above 1e-4 (MATH C2). Returns infinity where the action is not defined.
+
+        Args:
+            network: one network of the family.
+            shape: ``(C, *space)`` of one input.
+            constant: names of parameters that are the same in all networks: no law carries them to their image.
         """
         convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
         kernels = {
             f"{name}.weight": module.weight
             for name, module in network.named_modules()
-            if isinstance(module, convolutions)
+            if isinstance(module, convolutions) and f"{name}.weight" not in constant
         }
         if not self.applies(shape) or not all(self.applies(tuple(k.shape[1:])) for k in kernels.values()):
             return float("inf")
@@ -113,9 +118,11 @@ def symmetry_by_name(name: str) -> Symmetry:
     return next(symmetry for symmetry in CANDIDATES if symmetry.name == name)
 
 
-def find_symmetry(networks: Sequence[nn.Module], shape: tuple[int, ...]) -> Symmetry | None:
-    """The first candidate that all networks verify to 1e-4."""
+def find_symmetry(
+    networks: Sequence[nn.Module], shape: tuple[int, ...], constant: Collection[str] = ()
+) -> Symmetry | None:
+    """The first candidate that all networks verify to 1e-4; ``constant`` is that of :meth:`Symmetry.verify`."""
     for symmetry in CANDIDATES:
-        if all(symmetry.verify(network, shape) <= TOLERANCE for network in networks):
+        if all(symmetry.verify(network, shape, constant) <= TOLERANCE for network in networks):
             return symmetry
     return None

@@ -24,8 +24,8 @@ from scoregrain.models.conditioning import (
     asks_for_size,
     dit_inputs,
     fill,
-    no_inputs,
     pixart_inputs,
+    unet1d_inputs,
     unet_condition_inputs,
     unet_inputs,
 )
@@ -55,7 +55,7 @@ class Adapter:
 ADAPTERS = {
     "UNet2DModel": Adapter(unet_inputs),
     "UNet2DConditionModel": Adapter(unet_condition_inputs),
-    "UNet1DModel": Adapter(no_inputs, space=1),
+    "UNet1DModel": Adapter(unet1d_inputs, space=1),
     "DiTTransformer2DModel": Adapter(dit_inputs, square=True),
     "PixArtTransformer2DModel": Adapter(pixart_inputs, square=True, bare=False),
 }

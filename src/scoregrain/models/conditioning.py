@@ -19,6 +19,7 @@ from scoregrain.models.family import tensor_bytes
 ADDED = ("text_embeds", "time_ids", "image_embeds", "hint", "resolution", "aspect_ratio")
 """Inputs that diffusers takes together, as ``added_cond_kwargs``."""
 
+POOLED, AESTHETIC = 1280, 6  # width of SDXL's pooled text; the score that its refiner is told by default
 PIXELS = 8  # diffusers' latent pipelines state sizes in pixels of an autoencoder that shrinks images so many times
 
 
@@ -34,8 +35,13 @@ Inputs = dict[str, Neutral | None]
 """Inputs by name; None for one that is needed and has no neutral value."""
 
 
-def no_inputs(config: Mapping[str, Any], space: tuple[int, ...]) -> Inputs:
+def unet1d_inputs(config: Mapping[str, Any], space: tuple[int, ...]) -> Inputs:
     """``UNet1DModel`` takes a sample and a time step alone."""
+    if config["time_embedding_type"] == "fourier":
+        raise InvalidInputError(
+            "with time_embedding_type 'fourier' a UNet1DModel takes a time in [0, 1] as its timestep: the adapter, "
+            "which gives integer steps from 0 on, does not know that input; wrap the network in scoregrain.TimeNetwork"
+        )
     return {}
 
 
@@ -80,18 +86,25 @@ def unet_condition_inputs(config: Mapping[str, Any], space: tuple[int, ...]) -> 
             "their texts), which the adapter does not know"
         )
     inputs = _labels(config)
-    widths = config["encoder_hid_dim"] or config["cross_attention_dim"]
+    widths = config["cross_attention_dim"]
     widths = set(widths) if isinstance(widths, list | tuple) else {widths}
-    inputs["encoder_hidden_states"] = _text(int(widths.pop())) if len(widths) == 1 else None
+    entering = {config["encoder_hid_dim"]} if config["encoder_hid_dim"] else widths
+    inputs["encoder_hidden_states"] = _text(int(*entering)) if len(entering) == 1 else None
     if guidance := config["time_cond_proj_dim"]:
-        inputs["timestep_cond"] = Neutral(torch.zeros(1, int(guidance)), f"zeros (1, {guidance})")
+        inputs["timestep_cond"] = _zeros(int(guidance))
     if "image" in str(config["encoder_hid_dim_type"]) or "image" in str(config["addition_embed_type"]):
         inputs["image_embeds"] = None
     if config["addition_embed_type"] == "image_hint":
         inputs["hint"] = None
+    if config["addition_embed_type"] == "text_image" and len(widths) == 1:
+        inputs["text_embeds"] = _zeros(int(*widths))
     if config["addition_embed_type"] == "text_time":
         inputs |= _text_and_size(config, space)
     return inputs
+
+
+def _zeros(width: int) -> Neutral:
+    return Neutral(torch.zeros(1, width), f"zeros (1, {width})")
 
 
 def _text(width: int) -> Neutral:
@@ -109,16 +122,19 @@ def _labels(config: Mapping[str, Any]) -> Inputs:
 
 
 def _text_and_size(config: Mapping[str, Any], space: tuple[int, ...]) -> Inputs:
-    """SDXL's pooled text and six numbers: original size, upper left corner of the crop, target size."""
+    """SDXL's pooled text and its numbers: six, or five where those leave the width of SDXL's text (its refiner)."""
     height, width = PIXELS * space[0], PIXELS * space[1]
-    ids = (height, width, 0, 0, height, width)
-    left = int(config["projection_class_embeddings_input_dim"] or 0) - 6 * int(config["addition_time_embed_dim"] or 0)
+    total, each = (
+        int(config[key] or 0) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")
+    )
+    ids: tuple[int, ...] = (height, width, 0, 0, height, width)
+    words = "original size, crop, target size in pixels"
+    if total - 5 * each == POOLED:
+        ids, words = (height, width, 0, 0, AESTHETIC), "original size, crop in pixels, aesthetic score"
+    left = total - len(ids) * each
     if left <= 0:
         return {"text_embeds": None, "time_ids": None}
-    return {
-        "text_embeds": Neutral(torch.zeros(1, left), f"zeros (1, {left})"),
-        "time_ids": Neutral(torch.tensor([ids]).float(), f"{ids}: original size, crop, target size in pixels"),
-    }
+    return {"text_embeds": _zeros(left), "time_ids": Neutral(torch.tensor([ids]).float(), f"{ids}: {words}")}
 
 
 def fill(inputs: Inputs, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -15,6 +15,9 @@ from scoregrain._predictions import PREDICTIONS
 COMPONENTS = ("unet", "transformer")
 """Sub-folders of a pipeline folder that hold the score network."""
 
+# schedulers of networks that are told, and scaled by, a noise level of their own
+PRECONDITIONED = ("EDM", "CMStochasticIterative", "KarrasVe", "ScoreSdeVe")
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -80,13 +83,15 @@ def _read_folder(folder: Path, prediction: str | None) -> Configuration:
     if not (folder / "model_index.json").is_file():
         return _model_folder(folder, name, prediction)
     parts = [part for part in COMPONENTS if (folder / part).is_dir()]
+    if not parts and (folder / "config.json").is_file():  # pipelines of one network, as published first
+        parts = ["."]
     if len(parts) != 1:
         found = f"holds {' and '.join(parts)}" if parts else "has neither"
         raise InvalidInputError(
             f"the pipeline '{folder}' {found}: expected one network in {' or '.join(f'{p}/' for p in COMPONENTS)}; "
             "name the folder of the network itself"
         )
-    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler = folder / ("scheduler" if parts != ["."] else ".") / "scheduler_config.json"
     if prediction is None and scheduler.is_file():
         prediction = _prediction(read_json(scheduler), scheduler)
     return _model_folder(folder / parts[0], name, prediction)
@@ -117,12 +122,16 @@ def _configuration(
 
 
 def _prediction(scheduler: dict[str, Any], path: Path) -> str:
-    """What the network predicts, by its scheduler; diffusers' schedulers mean epsilon when they do not say."""
+    """What the network predicts, by its scheduler; diffusers' others mean epsilon when they do not say."""
     class_name = str(scheduler.get("_class_name"))
     if class_name.startswith("FlowMatch"):
         return "flow"
+    if class_name == "IPNDMScheduler":
+        return "v_prediction"
     word = str(scheduler.get("prediction_type", "epsilon"))
-    if class_name.startswith("EDM"):
+    if word == "flow_prediction":
+        return "flow"
+    if class_name.startswith(PRECONDITIONED):
         problem = f"{class_name} preconditions the network, whose own output is none that scoregrain knows"
     elif word not in PREDICTIONS:
         problem = f"unknown prediction_type '{word}'{nearest(word, PREDICTIONS)}"

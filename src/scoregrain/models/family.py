@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -144,7 +146,7 @@ class NetworkFamily:
         return int(torch.Size(self.shape).numel())
 
     def construct(self, seed: int, index: int) -> nn.Module:
-        """Build network ``index`` with the constructor; torch's global random state is left as it was."""
+        """Build network ``index`` with the constructor; the global random states are left as they were."""
         return self._construct(seed, index)[0]
 
     def unzeroed(self, seed: int = 0) -> tuple[str, ...]:
@@ -193,10 +195,17 @@ _SEEDING = threading.RLock()
 
 @contextmanager
 def global_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator for a while, one thread at a time, and restore it."""
+    """Seed the global generators of torch (CPU), numpy and Python for a while, one thread at a time; restore them."""
     with _SEEDING, torch.random.fork_rng(devices=[]):
+        others = np.random.get_state(), random.getstate()  # noqa: NPY002 - what constructors draw from
         torch.manual_seed(seed)
-        yield
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(others[0])  # noqa: NPY002
+            random.setstate(others[1])
 
 
 def tensor_bytes(value: Tensor) -> bytes:

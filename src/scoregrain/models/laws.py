@@ -22,6 +22,8 @@ from scoregrain.models.named_laws import DISTRIBUTIONS, Distribution, TensorLaw,
 
 CHECK_DRAWS, MOST_DRAWS = 8, 1024
 SIGMAS = 5.0
+PRODUCT_ROWS = 64  # whose lengths and inner products are looked at
+LEAST_PAIRS, LEAST_LENGTH = 200, 16  # of fewer pairs, or shorter rows, the statistics are too far from normal
 FALSE_ALARM = 1e-7  # of the largest of n entries; five sigmas for what has no sigma
 
 
@@ -49,17 +51,19 @@ class InitLaws:
 def verify_laws(family: NetworkFamily) -> InitLaws:
     """Draw eight networks with the constructor and verify each parameter's law (MATH C1.1).
 
-    A law of the table passes when mean, mean size, second moment, row sums and column sums agree within five
-    standard errors and the largest entry is one that so many draws have; a constant passes when the eight draws are
-    equal to the bit. A tensor of few entries is drawn more often: below 80 entries (20,000 for a normal law, whose
-    scale no largest entry shows) five sigmas would let too large an error of the variance pass.
+    A law of the table passes when mean, mean size, second moment, row sums and column sums, and lengths and inner
+    products of rows and of columns agree within five standard errors, and the largest entry is one that so many draws
+    have; a constant passes when the eight draws are equal to the bit. A tensor of few entries is drawn more often:
+    below 80 entries (20,000 for a normal law, whose scale no largest entry shows) five sigmas would let too large an
+    error of the variance pass.
 
     Raises:
-        ScoregrainError: two of the networks are one, share a parameter or start alike.
+        ScoregrainError: two of the networks are one, share a parameter or start alike, or one drawn again differs.
     """
     draws = [family.construct(0, -1 - i) for i in range(CHECK_DRAWS)]
     parameters = [dict(network.named_parameters()) for network in draws]
     _check_different(family, draws, parameters)
+    _check_reproducible(family, draws[0])
     owners = {name: (module, local) for name, module, local in _owned(draws[0])}
     tensors: dict[str, TensorLaw] = {}
     small = _SmallTensors(family)
@@ -72,9 +76,9 @@ def verify_laws(family: NetworkFamily) -> InitLaws:
     reason = _obstacle(draws, parameters[0], tensors)
     if not portable and not reason:
         reason = "its networks hold randomness outside their parameters and buffers"
-    dependent = _dependent(parameters[0], tensors)
+    dependent = _dependent(parameters[0] | dict(draws[0].named_buffers()), tensors)
     for name in dependent:
-        del tensors[name]
+        tensors.pop(name, None)
     return InitLaws(tensors, reason or next(filter(None, dependent.values()), ""), portable)
 
 
@@ -87,6 +91,17 @@ def _check_different(family: NetworkFamily, draws: list[nn.Module], parameters: 
                 f"two of eight networks that build() of '{family.name}' returned have equal parameters: build() must "
                 "return a new, randomly initialised network at every call"
             )
+
+
+def _check_reproducible(family: NetworkFamily, first: nn.Module) -> None:
+    """Refuse a ``build()`` that draws from a generator which no seed reaches."""
+    again = family.construct(0, -1).state_dict()
+    changed = [key for key, value in first.state_dict().items() if tensor_bytes(value) != tensor_bytes(again[key])]
+    if changed:
+        raise ScoregrainError(
+            f"build() of '{family.name}' gives '{changed[0]}' other values when it is called again with the same seed: "
+            "draw from the global generators of torch, numpy or random, or from one that is seeded by them"
+        )
 
 
 class _SmallTensors:
@@ -147,20 +162,24 @@ def _obstacle(draws: list[nn.Module], first: Mapping[str, Tensor], tensors: dict
 
 
 def _dependent(first: Mapping[str, Tensor], tensors: dict[str, TensorLaw]) -> dict[str, str]:
-    """Parameters that repeat themselves or another one, each with what it does; empty for what is repeated."""
+    """Tensors that repeat themselves or a parameter of known law, each with what it does; empty for what is repeated.
+
+    Buffers and parameters without a known law are looked at too, for copies.
+    """
     seen: dict[bytes, str] = {}
     found: dict[str, str] = {}
-    for name, law in tensors.items():
-        value = first[name]
-        if not law.random or value.numel() < 2:
+    for name in sorted(first, key=lambda name: name not in tensors):
+        value, law = first[name], tensors.get(name)
+        if (law is not None and not law.random) or value.numel() < 2:
             continue
         sizes = value.abs().flatten().sort().values  # a copy may be negated, transposed or shuffled
-        if _repeats(sizes):
+        if law is not None and _repeats(sizes):
             found[name] = f"{name} repeats its own entries"
         if (key := tensor_bytes(sizes)) in seen:
             found.setdefault(seen[key], "")
             found[name] = f"{name} starts as a copy of {seen[key]}"
-        seen.setdefault(key, name)
+        if law is not None:
+            seen.setdefault(key, name)
     return found
 
 
@@ -209,12 +228,36 @@ def _agrees(draws: Tensor, law: TensorLaw) -> bool:
     ):
         if abs(float(found.mean()) - expected) > SIGMAS * math.sqrt(variance / n):
             return False
-    return z.ndim < 3 or all(_sums_agree(z.flatten(2), axis, distribution) for axis in (1, 2))
+    if z.ndim < 3:
+        return True
+    rows = z.flatten(2)
+    return all(_sums_agree(side, distribution) and _products_agree(side, distribution) for side in (rows, rows.mT))
 
 
-def _sums_agree(z: Tensor, axis: int, distribution: Distribution) -> bool:
-    """Do sums along one axis have the variance of independent entries? Copies and orthogonality change it."""
-    count = z.shape[axis]
-    sums = z.sum(dim=axis) / math.sqrt(count)
+def _sums_agree(rows: Tensor, distribution: Distribution) -> bool:
+    """Do sums of rows ``(draws, m, n)`` have the variance of independent entries? Copies and centring change it."""
+    count = rows.shape[2]
+    sums = rows.sum(dim=2) / math.sqrt(count)
     variance = 2 + (distribution.fourth - 3) / count  # of the square of a standardised sum
     return abs(float(sums.square().mean()) - 1) <= SIGMAS * math.sqrt(variance / sums.numel())
+
+
+def _products_agree(rows: Tensor, distribution: Distribution) -> bool:
+    """Do lengths and inner products of rows vary as those of independent entries do?
+
+    Orthogonal rows, rows of one length and products of smaller matrices have the right sums.
+    """
+    rows = rows[:, :PRODUCT_ROWS]
+    draws, m, n = rows.shape
+    pairs, spread = m * (m - 1) // 2, (distribution.fourth - 1) / n
+    if draws * pairs < LEAST_PAIRS:
+        return True
+    gram = rows @ rows.mT / n
+    lengths = gram.diagonal(dim1=1, dim2=2)
+    crossed = (gram.square().sum() - lengths.square().sum()) * n / (2 * pairs * draws)
+    # of a mean over pairs, those that share a row being dependent
+    variance = (2 + (distribution.fourth**2 - 3) / n + 2 * (m - 2) * spread) / (pairs * draws)
+    if abs(float(crossed) - 1) > SIGMAS * math.sqrt(variance):
+        return False
+    varied = float((lengths - 1).square().mean()) / spread
+    return n < LEAST_LENGTH or abs(varied - 1) <= SIGMAS * math.sqrt((2 + 12 / n) / lengths.numel())

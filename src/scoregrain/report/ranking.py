@@ -10,7 +10,7 @@ import torch
 from scoregrain._errors import InvalidInputError, TimeBlindWarning
 from scoregrain.align import Ranking, check_same_shape, rank_geometries
 from scoregrain.datasets import Images
-from scoregrain.geometry import data_geometry, measure_geometry
+from scoregrain.geometry import DataProbe, data_geometry, measure_geometry
 from scoregrain.models import NetworkFamily
 
 
@@ -27,7 +27,8 @@ def rank(
     """Measure families of one shape and order them by how images run with their grain (MATH A1, A5).
 
     Not validated: no study has yet shown that this order predicts the quality after training. The families are drawn
-    with the same seed, but share no parameters: their errors count as independent.
+    with the same seed, but share no parameters: their errors count as independent. A trained network is measured on
+    the images.
 
     Args:
         families: two or more, of one shape, with different names.
@@ -57,7 +58,13 @@ def rank(
         warnings.simplefilter("ignore", TimeBlindWarning)
         geometries = {
             family.name: measure_geometry(
-                family, networks, tolerance=tolerance, seed=seed, device=device, progress=progress
+                family,
+                networks,
+                tolerance=tolerance,
+                seed=seed,
+                device=device,
+                probe=DataProbe(images, family.prediction) if family.trained else None,
+                progress=progress,
             )
             for family in families
         }
