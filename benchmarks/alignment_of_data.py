@@ -18,6 +18,7 @@ def row(family: NetworkFamily, geometry: Any, source: str) -> dict[str, Any]:
     images = load_images(source, shape=family.shape)
     summary = analyze(family, images, geometry=geometry).summary()
     keys = ("of_chance", "of_chance_error", "of_chance_minimum", "of_chance_maximum", "relative", "verdict")
+    keys += ("haar_mean", "truncation")
     centred = summary["alignment_mean_removed"]
     return {
         "data": data_name(source),

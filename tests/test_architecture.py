@@ -75,6 +75,10 @@ def test_every_public_name_exists_and_is_documented():
         scoregrain.nothing  # noqa: B018
 
 
+def test_only_public_names_are_listed():
+    assert dir(scoregrain) == sorted([*scoregrain.__all__, "__version__"])
+
+
 def test_type_checkers_see_the_same_names_as_users():
     """The TYPE_CHECKING block of __init__ names exactly what is exported lazily."""
     tree = ast.parse((ROOT / "__init__.py").read_text())

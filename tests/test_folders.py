@@ -2,6 +2,7 @@
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,60 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
     with pytest.raises(ScoregrainError, match=r"cannot write .*target'"):
         meanwhile()
     assert everything(tmp_path) == ["target", "target/other"]
+
+
+# what a process that was killed leaves behind --------------------------------------------------------------------
+
+
+def leftover(folder, name=".target.scoregrain-abcd_123"):
+    (folder / name).mkdir()
+    (folder / name / "config.json").write_text("{")
+    return folder / name
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_leftovers_of_the_target_go(tmp_path, overwrite):
+    leftover(tmp_path)
+    if overwrite:
+        write(tmp_path / "target", "old")
+    check_target(tmp_path / "target", overwrite=overwrite)
+    assert everything(tmp_path) == (["target", "target/config.json"] if overwrite else [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".other.scoregrain-abcd_123", ".target.abcd_123", ".target.scoregrain-notes", "target.scoregrain-abcd_123"],
+)
+def test_other_folders_are_no_leftovers(tmp_path, name):
+    leftover(tmp_path, name)
+    check_target(tmp_path / "target")
+    assert everything(tmp_path) == [name, f"{name}/config.json"]
+
+
+def test_a_link_is_no_leftover(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / ".target.scoregrain-abcd_123").symlink_to("precious")
+    check_target(tmp_path / "target")
+    assert everything(tmp_path) == [".target.scoregrain-abcd_123", "precious"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_a_folder_that_is_being_written_is_no_leftover(tmp_path):
+    with new_folder(tmp_path / "target") as temporary:
+        (temporary / "config.json").write_text(json.dumps({"scoregrain": "0", "text": "new"}))
+        check_target(tmp_path / "target")
+    assert text(tmp_path / "target") == "new"
+
+
+def test_an_old_result_that_was_moved_away_is_kept_until_there_is_a_new_one(tmp_path):
+    """Killed between the two renames: it is the only one."""
+    aside = leftover(tmp_path)
+    write(aside / "old", "old")
+    check_target(tmp_path / "target")
+    assert text(aside / "old") == "old"
+    write(tmp_path / "target", "new")
+    check_target(tmp_path / "target", overwrite=True)
+    assert not aside.exists()
 
 
 # what cannot be written --------------------------------------------------------------------------------------------

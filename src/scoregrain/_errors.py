@@ -23,6 +23,8 @@ class TimeBlindWarning(UserWarning):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the closest known word, or an empty string."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """Return `` (did you mean 'x'?)`` for the first known word that starts so or the closest, or an empty string."""
+    known = list(known)
+    match = [other for other in known if len(word) > 2 and other.startswith(word)]
+    match = match or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     target = Path(folder)
     with explained(target):
         _refuse_existing(target, overwrite)
+        _remove_leftovers(target)
         with _parents(target), _temporary(target):
             pass
 
@@ -154,12 +156,37 @@ def _parents(target: Path) -> Iterator[None]:
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """A new folder beside the target, so that renaming it is atomic; removed unless it was renamed."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     try:
-        temporary.chmod(0o755)
-        yield temporary
+        with _locked(temporary):
+            temporary.chmod(0o755)
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prefix(target: Path) -> str:
+    """How the names of temporary folders begin."""
+    return f".{target.name}.scoregrain-"
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete the temporary folders of processes that were killed; one at work has its folder locked.
+
+    The old result that such a process had moved away stays where nothing has taken its place.
+    """
+    if sys.platform == "win32":
+        return
+    for folder in target.parent.glob(glob.escape(_prefix(target)) + "?" * 8):
+        if folder.is_symlink() or ((folder / "old").exists() and not target.exists()):
+            continue
+        with suppress(OSError):  # locked, or on a disk that knows no locks
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 def _replace(temporary: Path, target: Path, overwrite: bool) -> None:

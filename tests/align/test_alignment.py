@@ -163,6 +163,20 @@ def _of_shape(kind: str, *shape: int) -> Geometry:
     return exact(kind, torch.eye(math.prod(shape), dtype=torch.float64), DenseStructure(shape))
 
 
+@pytest.mark.parametrize(
+    ("swapped", "saying"),
+    [
+        (False, "the second argument is a Tensor, expected a geometry: give data_geometry(images)"),
+        (True, "the first argument is a Tensor, expected a geometry: give measure_geometry(family)"),
+    ],
+)
+def test_images_are_no_geometry(swapped: bool, saying: str) -> None:
+    geometry, images = exact("network", diag(5, 2, 1)), torch.ones(4, 1, 3)
+    with pytest.raises(InvalidInputError) as caught:
+        measure_alignment(*((images, geometry) if swapped else (geometry, images)))  # type: ignore[arg-type]
+    assert str(caught.value) == saying
+
+
 def test_arguments_that_have_no_alignment() -> None:
     geometry, data = _of_shape("network", 1, 4, 4), _of_shape("data", 1, 2, 8)
     for function in (measure_alignment, find_rotation):

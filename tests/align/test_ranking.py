@@ -63,14 +63,18 @@ def test_the_table_and_the_summary() -> None:
     }
     ranking = rank_geometries(networks, DATA)
     assert ranking.table().splitlines()[1:] == [
-        "   1. longer  0.7031 times chance (exact)",
-        "   2. b       1.266 times chance (exact)   tied with the next",
-        "   2. same    1.266 times chance (exact)",
+        "   1. longer  0.7031 times chance (exact)   possible 0.7 to 1.3, at 0 of that range",
+        "   2. b       1.266 times chance (exact)   possible 0.7 to 1.3, at 1 of that range   tied with the next",
+        "   2. same    1.266 times chance (exact)   possible 0.7 to 1.3, at 1 of that range",
+        "  alignment over chance orders; what is possible differs between networks",
     ]
     summary = json.loads(json.dumps(ranking.summary(), allow_nan=False))
     assert [entry["model"] for entry in summary["ranking"]] == ["longer", "b", "same"]
     assert [entry["place"] for entry in summary["ranking"]] == [1, 2, 2]
     assert [entry["tied_with_next"] for entry in summary["ranking"]] == [False, True, None]
+    assert [entry["relative"] for entry in summary["ranking"]] == [0, 1, 1]
+    for entry in summary["ranking"]:  # by hand: α over tr G tr M / D = 8·8/3, or 2·8·8/3
+        assert entry["possible_range"] == pytest.approx([15 / (64 / 3), 27 / (64 / 3)], rel=1e-12)
     assert summary["ranking"][0]["of_chance"] == summary["ranking"][0]["alignment"]["of_chance"]
 
 

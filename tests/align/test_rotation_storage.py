@@ -54,6 +54,14 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     assert Rotation.load(tmp_path / "w").rank == 3
 
 
+def test_the_rotation_inside_a_result_is_named(tmp_path: Path) -> None:
+    """What scoregrain align writes holds a geometry, and the rotation in a folder of its own."""
+    rotation(3).save(tmp_path / "al" / "rotation")
+    (tmp_path / "al" / "config.json").write_text('{"kind": "network geometry", "format": 1}')
+    with pytest.raises(InvalidInputError, match=r"expected a rotation of format 1; its rotation is '.*al/rotation'"):
+        Rotation.load(tmp_path / "al")
+
+
 @pytest.mark.parametrize(
     ("config", "saying"),
     [

@@ -50,7 +50,7 @@ class Command:
         before = {path: path.read_bytes() for path in self.files() if path.is_file()}
         folders = [path for path in self.files() if path.is_dir()]
         outcome = self(*words)
-        lines = [line for line in outcome.err.splitlines() if not line.startswith("warning: ")]
+        lines = [line for line in outcome.err.splitlines() if not line.startswith(("warning: ", "note: "))]
         assert len(lines) == 1, outcome.err
         assert lines[0].startswith("scoregrain: ")
         assert "unexpected" not in lines[0] or "unexpected argument" in lines[0]

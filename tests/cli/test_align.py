@@ -116,7 +116,7 @@ def test_model_and_data_that_do_not_go_together(command, folder, monkeypatch):
 
 
 def test_folders_that_are_no_measured_networks(command, folder, images):
-    data_geometry(images).save(folder / "d")
+    data_geometry(images.astype("float32")).save(folder / "d")
     command.refuses("align", "d", "images.npz", code=2, saying=("'d' holds the geometry of data", "scoregrain measure"))
     command.refuses("align", "dit-16/8", "d", code=2, saying="'d' is a model, expected data")
     command.runs("align", "dit-16/8", "--out", "w")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from scoregrain.geometry import Geometry
 from tests.cli.command import TINY
+from tests.configurations import DIT
 
 FILES = ["analysis.json", "config.json", "geometry.safetensors", "groups.safetensors", "report.html"]
 
@@ -62,6 +63,42 @@ def test_a_time_blind_network_is_one_note(command, images):
     outcome = command.runs(*tiny("images.npz"))
     assert outcome.err.count("time-blind") == 1
     assert all(line.startswith("note: ") for line in outcome.err.splitlines())
+
+
+def test_a_saved_geometry_is_not_measured_again(command, folder, images):
+    command.runs("measure", *TINY, "--networks", "64", "--out", "g")
+    outcome = command.runs("analyze", "g", "images.npz", "--json")
+    assert outcome.json["out"] == "scoregrain-analyze-g-images-1"
+    direct = command.runs(*tiny("images.npz", "--json")).json
+    for key in ("headline", "second_line", "alignment", "geometry", "warnings", "notes"):
+        assert outcome.json[key] == direct[key]
+    assert (folder / outcome.json["out"] / "groups.safetensors").read_bytes() == (
+        folder / "g" / "groups.safetensors"
+    ).read_bytes()
+    command.refuses("analyze", "g", "images.npz", "--networks", "64", code=2, saying="'g' is measured already")
+    command.refuses("analyze", "images.npz", "g", code=2, saying=("the model comes first", "analyze g images.npz"))
+    command.refuses("analyze", "g", "g", code=2, saying="'g' is a model, expected data")
+
+
+def test_examples_are_left_out_on_request(command, folder, images):
+    shown = command.runs(*tiny("images.npz", "--out", "shown"))
+    hidden = command.runs(*tiny("images.npz", "--out", "hidden", "--no-examples"))
+    assert shown.err == hidden.err
+    pages = [(folder / name / "report.html").read_text() for name in ("shown", "hidden")]
+    assert ["<figcaption>Examples" in page for page in pages] == [True, False]
+    line = command.refuses(*tiny("images.npz", "--no-examples", "--sed", "1"), code=2, saying="'--sed'")
+    assert "--seed" in line
+
+
+def test_an_assumed_range_and_conditioning_are_notes_once(command, folder):
+    np.savez(folder / "floats.npz", train=np.random.default_rng(0).random((20, 1, 4, 4), dtype=np.float32))
+    (folder / "dit.json").write_text(json.dumps(DIT))
+    words = ("analyze", "dit.json", "floats.npz", "--init", "unzero-all", "--networks", "64", "--out", "r")
+    outcome = command.runs(*words)
+    page = (folder / "r" / "report.html").read_text()
+    for words in ("[-1, 1] was assumed", "class_labels = class 3", "the first 1 of 2 channels (learned variance)"):
+        assert outcome.err.count(words) == 1
+        assert words in page[page.index("Read with care") :].split("</section>")[0]
 
 
 def test_a_failing_report_leaves_nothing(command, images, monkeypatch):

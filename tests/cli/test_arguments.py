@@ -89,8 +89,9 @@ def test_what_cannot_be_parsed(command, words, saying):
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used"),
         (["--device", "meta"], "device 'meta' cannot be used"),
+        (["--schedule", "cosin"], ("--schedule is 'cosin'", "did you mean 'cosine'?", "linear or cosine")),
         (["--device", ""], "device '' cannot be used"),
-        (["--init", "unzero"], ("unknown init policy 'unzero'", "did you mean 'unzero-", "as-is")),
+        (["--init", "unzero"], ("unknown init policy 'unzero'", "did you mean 'unzero-head'", "as-is")),
     ],
 )
 @pytest.mark.parametrize("name", ["measure", "analyze"])
@@ -104,7 +105,7 @@ def test_numbers_and_words_that_mean_nothing(command, name, words, saying):
         (["digits", "unet-16"], ("'unet-16' is a model", "scoregrain analyze unet-16 digits")),
         (["images.npz", "unet-32:c=1"], ("'unet-32:c=1' is a model", "analyze unet-32:c=1 images.npz")),
         (["images.npz", "tests.networks:Tiny", "--shape", "1", "6", "6"], ("'images.npz' is data", "MODEL DATA")),
-        (["digits"], ("'digits' is data, not a model", "scoregrain analyze MODEL DATA")),
+        (["digits"], ("'digits' is data, not a model", "MODEL DATA")),
         ([".", "tests.networks:Tiny", "--shape", "1", "6", "6"], ("'.' is a folder, not a model", "MODEL DATA")),
         (["unet-16", "dit-16/8"], ("'dit-16/8' is a model, expected data", "scoregrain analyze unet-16 DATA")),
     ],

@@ -73,7 +73,7 @@ def test_a_network_without_a_closed_form_says_so():
 def test_a_time_blind_network_is_one_plain_line_of_warning(command):
     outcome = command.runs("measure", *TINY, "--networks", "32", "--json")
     assert outcome.err.count("\n") == 1
-    assert outcome.err.startswith("warning: this network is time-blind")
+    assert outcome.err.startswith("warning: 'tests.networks:Tiny' is time-blind")
     assert outcome.json["networks"] == 32
 
 

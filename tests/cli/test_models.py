@@ -3,14 +3,16 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.cli.model import resolve_model
 from scoregrain.geometry import Geometry
 from scoregrain.models import preset_names
+from scoregrain.schedules import cosine_schedule, linear_schedule
 from tests.cli.command import TINY
 from tests.configurations import DIT, UNET
 
@@ -41,6 +43,47 @@ class Needs(Net):
 class OneArgument(Net):
     def forward(self, x):
         return super().forward(x, None)
+
+class Swapped(Net):
+    def forward(self, t, x):
+        return self.first(t[:, None].float()) * x
+
+class Half(Net):
+    def __init__(self):
+        super().__init__()
+        self.half()
+
+    def forward(self, x, t):
+        return super().forward(x.float(), t)
+
+class Flat(Net):
+    def forward(self, x, t):
+        return x[:, :, :, 0]
+
+class Same(Net):
+    def forward(self, x, t):
+        return x[:, None]
+
+class Variance(Net):
+    def forward(self, x, t):
+        return torch.cat([x, x], dim=1)
+
+class Logarithm(Net):
+    def forward(self, x, t):
+        return super().forward(x, t) * t.log().reshape(-1, 1, 1, 1)
+
+class Huge(Net):
+    def __init__(self, scale=1e160):
+        super().__init__()
+        self.double()
+        self.scale = scale
+
+    def forward(self, x, t):
+        return self.scale * super().forward(x, t)
+
+class Minute(Huge):
+    def __init__(self):
+        super().__init__(1e-165)
 
 class Nothing(Net):
     def forward(self, x, t):
@@ -147,6 +190,93 @@ def test_a_pipelines_scheduler_says_what_is_predicted(unet, folder):
     assert resolve_model("pipe", trained=True).prediction == "v_prediction"
 
 
+@pytest.fixture
+def pipeline(unet, folder):
+    """A pipeline folder pipe/ whose scheduler is written by ``pipeline(beta_schedule=...)``."""
+    (folder / "pipe" / "scheduler").mkdir(parents=True)
+    unet.rename(folder / "pipe" / "unet")
+    (folder / "pipe" / "model_index.json").write_text("{}")
+
+    def write(**scheduler):
+        (folder / "pipe" / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+
+    return write
+
+
+WEIGHTS_NOTE = "note: '{}' holds trained weights, which are not read; --trained reads them"
+
+
+def test_weights_that_are_not_read_are_noted(command, unet, images):
+    np.savez("small.npz", train=images[:, :, :4, :4])
+    said = WEIGHTS_NOTE.format("unet")
+    assert command.runs("measure", "unet", "--networks", "32").err.splitlines().count(said) == 1
+    assert command.runs("align", "unet", "small.npz", "--networks", "32").err.splitlines().count(said) == 1
+    words = ("measure", "unet", "--trained", "--data", "small.npz", "--networks", "32")
+    assert "note: 'unet'" not in command.runs(*words).err
+    (unet / "diffusion_pytorch_model.safetensors").unlink()
+    assert "note:" not in command.runs("measure", "unet", "--networks", "32").err
+
+
+COSINE = {"beta_schedule": "squaredcos_cap_v2"}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words", "note"),
+    [
+        ({}, (), None),
+        ({"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}, (), None),
+        (COSINE, (), "cosine, used is linear; --schedule cosine is that one"),
+        (COSINE, ("--schedule", "cosine"), None),
+        ({}, ("--schedule", "cosine"), "linear, used is cosine; --schedule linear is that one"),
+        (
+            {"beta_schedule": "scaled_linear", "beta_end": 0.012},
+            (),
+            "scaled_linear from 0.0001 to 0.012, used is linear",
+        ),
+        ({"beta_end": 0.012}, (), "linear from 0.0001 to 0.012, used is linear"),
+        ({"num_train_timesteps": 500}, (), "linear of 500 steps, used is linear"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, (), None),
+        ({"_class_name": "EDMEulerScheduler"}, ("--prediction", "edm"), "of EDMEulerScheduler, used is linear"),
+    ],
+)
+def test_another_noise_schedule_of_a_pipeline_is_noted(command, pipeline, scheduler, words, note):
+    pipeline(**scheduler)
+    outcome = command.runs("measure", "pipe", "--networks", "32", *words, "--json")
+    notes = [line for line in outcome.err.splitlines() if line.startswith("note: ")]
+    said = [] if note is None else [f"note: the scheduler of 'pipe' has the noise schedule {note}"]
+    assert notes == [WEIGHTS_NOTE.format("pipe"), *said]
+
+
+def test_the_noise_schedule_can_be_chosen(command):
+    """The zero probe weights the output with 1/σ²: the traces of a time-blind network go with its mean."""
+    traces = {}
+    for name, schedule in (("linear", linear_schedule()), ("cosine", cosine_schedule())):
+        out = command.runs("measure", *TINY, "--networks", "32", "--schedule", name, "--json").json["out"]
+        geometry = Geometry.load(out)
+        assert geometry.info["schedule"] == schedule.name
+        traces[name] = geometry.trace / float(schedule.sigma.double().pow(-2).mean())
+    assert traces["cosine"] == pytest.approx(traces["linear"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["analyze", "align"])
+def test_every_command_that_measures_takes_the_schedule(command, name):
+    command.runs(name, "dit-16/8", "--schedule", "cosine", "--out", "g")
+    assert Geometry.load("g").info["schedule"] == "cosine"
+
+
+def test_diffusers_cosine_schedule_is_ours():
+    betas = DDPMScheduler(beta_schedule="squaredcos_cap_v2").betas.double()
+    torch.testing.assert_close(betas, cosine_schedule().betas, rtol=2e-5, atol=0)
+
+
+def test_what_the_adapter_held_fixed_is_said(command, folder):
+    (folder / "dit.json").write_text(json.dumps(DIT))
+    lines = command.runs("measure", "dit.json", "--init", "unzero-all", "--networks", "32").out.splitlines()
+    assert "  conditioning         class_labels: class 3: the null class" in lines
+    assert "  output               the first 1 of 2 channels (learned variance)" in lines
+    assert "conditioning" not in command.runs("measure", "dit-16/8").out
+
+
 def test_trained_weights_are_read_when_asked_for(unet):
     trained, fresh = resolve_model("unet", trained=True), resolve_model("unet")
     assert (trained.trained, fresh.trained) == (True, False)
@@ -175,6 +305,8 @@ def test_presets_win_over_paths(folder, monkeypatch):
         (["misfit.json"], 2, ("UNet2DModel cannot be built", "must be divisible")),
         (["notes.txt"], 2, "'notes.txt' is no .json file"),
         (["photos"], 2, ("'photos' is a folder, not a model (it has no config.json", "the model comes first")),
+        (["."], 2, ("'.' is a folder, not a model", "a configuration in it is named itself", "./misfit.json")),
+        (["flux.json"], 2, "unknown class 'FluxTransformer2DModel'; known: "),
         (["measured"], 2, ("'measured/config.json' is a result of scoregrain (network geometry)", "not a network")),
         (["unet-16", "--trained"], 2, "'unet-16' is a preset without trained weights"),
         (["unet.json", "--trained"], 2, "'unet.json' is a file; expected the local folder"),
@@ -189,6 +321,7 @@ def test_configurations_that_cannot_be_used_say_why(command, unet, folder, words
     files = {
         "broken.json": "{",
         "unknown.json": json.dumps(UNET | {"_class_name": "UNet2D"}),
+        "flux.json": json.dumps({"_class_name": "FluxTransformer2DModel"}),
         "sizeless.json": json.dumps(UNET | {"sample_size": None}),
         "misfit.json": json.dumps(UNET | {"norm_num_groups": 3}),
         "notes.txt": "notes",
@@ -239,7 +372,7 @@ def test_an_unknown_model_lists_what_there_is(command, word):
         (["mine.py"], 2, ("'mine.py' is a Python file", "mine.py:build")),
         (["mine.py:"], 2, "'mine.py' is a Python file"),
         (["mine.py:net", *SHAPE], 2, ("'mine.py' has no function 'net'", "did you mean 'Net'?")),
-        (["mine.py:number", *SHAPE], 2, "'mine.py' has no function 'number'"),
+        (["mine.py:number", *SHAPE], 2, "'number' in 'mine.py' exists but is not callable (it is a int)"),
         (["mine.py:Net"], 2, ("'mine.py:Net' needs the shape of its input", "--shape C H W")),
         (["mine.py:Net", "--shape", "6"], 2, "shape (6,) is not (channels, *space)"),
         (["mine.py:Net", "--shape", "1", "0", "6"], 2, "shape (1, 0, 6)"),
@@ -248,7 +381,20 @@ def test_an_unknown_model_lists_what_there_is(command, word):
         (["mine.py:Net", "--shape", "1", "5", "5"], 1, ("the network failed on an input of shape", "RuntimeError")),
         (["mine.py:Net", *SHAPE, "--prediction", "eps"], 2, ("unknown prediction 'eps'", "did you mean 'epsilon'?")),
         (["mine.py:Needs", *SHAPE], 1, ("building a network by 'mine.py:Needs' failed", "'width'")),
-        (["mine.py:OneArgument", *SHAPE], 1, ("the network failed", "takes 2 positional arguments but 3")),
+        (
+            ["mine.py:OneArgument", *SHAPE],
+            1,
+            ("the network failed", "takes 2 positional", "network(x, t)", "takes (x)"),
+        ),
+        (["mine.py:Swapped", *SHAPE], 1, ("the network failed", "network(x, t) with t an integer", "takes (t, x)")),
+        (["mine.py:Half", *SHAPE], 1, ("the network failed", "shape (1, 1, 6, 6) and dtype float16")),
+        (["mine.py:Flat", "--shape", "6", "6"], 1, ("the network failed", "for grey images --shape 1 6 6")),
+        (["mine.py:Same", "--shape", "16", "16"], 2, ("returned shape", "for grey images --shape 1 16 16")),
+        (["mine.py:Variance", *SHAPE], 2, ("(1, 2, 6, 6)", "return only the first 1 channels")),
+        (["mine.py:Logarithm", *SHAPE], 1, ("non-finite outputs", "at t = 0: t = 0 is", "scoregrain.SigmaNetwork")),
+        (["mine.py:Huge", *SHAPE], 1, ("the outputs of 'mine.py:Huge' are as large as", "e+1", "rescale")),
+        (["mine.py:Minute", *SHAPE], 1, ("the outputs of 'mine.py:Minute' are as large as", "e-1", "rescale")),
+        (["google/ddpm-cifar10-32"], 2, ("'google/ddpm-cifar10-32'", "hub are not looked up", "local folder")),
         (["mine.py:Nothing", *SHAPE], 2, "the network returned NoneType, expected a tensor"),
         (["mine.py:text", *SHAPE], 2, ("'mine.py:text' returned str", "nn.Module")),
         (["tests.networks:WrongShape", *SHAPE], 2, ("returned shape", "2, 6, 6)", "1, 6, 6)")),

@@ -38,7 +38,7 @@ def test_data_are_resized_and_recorded(command):
         (("--range", "0", "1"), "--range says what the values in --data DATA are"),
         (("--data", "nothing.npz"), "nothing.npz"),
         (("--directions", "few"), "--directions is 'few', expected a number or all"),
-        (("--directions", "0"), "rank is 0"),
+        (("--directions", "0"), "too small for a rank"),
         (("--directions", "7"), "too small for a rank"),
     ],
 )

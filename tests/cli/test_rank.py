@@ -14,16 +14,22 @@ EXACT = ("rank", "dit-16/4", "dit-16/8")
 
 def test_table_json_and_folder_agree(command, folder):
     outcome = command.runs(*EXACT)
-    title, first, second, written = outcome.out.splitlines()
+    title, first, second, what, written = outcome.out.splitlines()
     assert title == f"order of alignment with digits ({NOT_VALIDATED})"
     assert first.startswith("   1. dit-16/8  1.3")
     assert second.startswith("   2. dit-16/4  3.6")
+    assert what == "  alignment over chance orders; what is possible differs between networks"
     target = folder / "scoregrain-rank-dit-16-4-and-1-more-digits-1"
     assert written == f"written to {target.name}"
     assert sorted(path.name for path in target.iterdir()) == ["1-dit-16-4", "2-dit-16-8", "config.json", "ranking.json"]
     ranking = json.loads((target / "ranking.json").read_text(), parse_constant=pytest.fail)
     assert (ranking["validated"], ranking["note"]) == (False, NOT_VALIDATED)
     assert [entry["model"] for entry in ranking["ranking"]] == ["dit-16/8", "dit-16/4"]
+    for entry, line in zip(ranking["ranking"], (first, second), strict=True):
+        low, high = entry["possible_range"]
+        assert low < entry["of_chance"] < high
+        assert entry["relative"] == pytest.approx((entry["of_chance"] - low) / (high - low), rel=1e-12)
+        assert f"possible 0 to {high:.2g}, at {entry['relative']:.2g} of that range" in line
     config = json.loads((target / "config.json").read_text())
     assert (config["kind"], config["validated"], config["interrupted"]) == ("ranking", False, False)
     assert config["command"] == "scoregrain rank dit-16/4 dit-16/8"
@@ -76,7 +82,7 @@ def test_ties_are_shown(command, images, wider):
         (("dit-16/4",), "a ranking needs at least two models, got 1"),
         (("dit-16/4", "dit-16/8", "dit-16/4"), "'dit-16/4' is given twice"),
         (("dit-16/4", "dit-28/4"), ("one shape", "'dit-16/4' has shape (1, 16, 16), 'dit-28/4' has (1, 28, 28)")),
-        (("dit-16/4", "digits"), "'digits' is data, not a model"),
+        (("dit-16/4", "digits"), ("'digits' is data, not a model", "scoregrain rank dit-16/4 --data digits")),
         (("dit-16/4", "dit-16/9"), ("dit-16/9", "dit-16/8")),
         (("dit-16/4", "dit-16/8", "--data", "dit-16/2"), "'dit-16/2' is a model, expected data"),
         (("dit-16/4", "dit-16/8", "--data", "nothing"), "no data named 'nothing'"),

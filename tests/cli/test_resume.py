@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -112,6 +113,37 @@ def test_resume_where_nothing_was_begun_begins(command):
     command.runs(*MEASURE, "--out", "g", "--resume")
     command.runs(*MEASURE, "--out", "plain")
     same("g", "plain")
+
+
+def test_a_resume_that_has_nothing_to_do_says_so(command):
+    started = command.runs(*MEASURE, "--out", "g", "--resume")
+    assert "note: there is no measurement 'g' to continue: a new one is started" in started.err.splitlines()
+    before = [Path("g", name).read_bytes() for name in ("groups.safetensors", "geometry.safetensors")]
+    for fewer in ("640", "64"):
+        again = command.runs("measure", *TINY, "--networks", fewer, "--out", "g", "--resume")
+        assert "note: 'g' holds 640 networks already: nothing was left to measure" in again.err.splitlines()
+        assert [Path("g", name).read_bytes() for name in ("groups.safetensors", "geometry.safetensors")] == before
+    assert "note:" not in command.runs("measure", *TINY, "--networks", "672", "--out", "g", "--resume").err
+
+
+def test_a_kill_while_the_result_is_written_leaves_nothing_behind(command, killed):
+    killed(command, 5, *MEASURE, "--out", "g")
+    leftover = Path(".g.scoregrain-abcd1234")
+    leftover.mkdir()
+    (leftover / "groups.safetensors").write_bytes(b"half")
+    command.runs(*MEASURE, "--out", "g", "--resume")
+    assert [path.name for path in Path().iterdir()] == ["g"]
+
+
+def test_another_model_is_named_beside_its_fingerprint(command, folder, killed):
+    (folder / "wide.py").write_text("from tests.networks import Tiny\ndef build(): return Tiny(width=7)\n")
+    for run in (command.runs, lambda *words: killed(command, 5, *words)):
+        run(*MEASURE, "--out", "g")
+        saying = ("another fingerprint", "'tests.networks:Tiny' and 'wide.py:build'")
+        words = ("measure", "wide.py:build", *MEASURE[2:], "--out", "g", "--resume")
+        command.refuses(*words, code=2, saying=saying)
+        if Path("g").exists():
+            shutil.rmtree("g")
 
 
 def test_what_is_unfinished_is_not_begun_again_by_accident(command, killed):
@@ -342,5 +374,5 @@ def test_bad_arguments_under_torchrun_are_said_once(command):
 def test_other_commands_do_not_run_under_torchrun(command, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    command.refuses("analyze", "dit-16/8", code=2, saying="scoregrain analyze runs in one process")
+    command.refuses("analyze", "dit-16/8", code=2, saying="only scoregrain measure can use torchrun")
     command.refuses(*MEASURE, code=1, saying="the other ranks cannot be reached, start them with torchrun")

@@ -41,6 +41,16 @@ def test_a_trained_network_is_measured_on_the_data_it_is_compared_with(command, 
     same(numbers["out"], "first")
 
 
+def test_a_saved_trained_geometry_is_analyzed_as_what_it_is(command, folder):
+    command.runs("measure", "first", "--trained", "--data", "images.npz", "--networks", "64", "--out", "g")
+    for limit, words in (("20", "The images served twice"), ("12", "was given other images")):
+        outcome = command.runs("analyze", "g", "images.npz", "--images", limit, "--out", f"r{limit}")
+        assert words in outcome.err
+        page = (folder / f"r{limit}" / "report.html").read_text()
+        assert "The trained network" in page
+        assert "Conjecture" not in page
+
+
 def test_trained_networks_are_ranked_on_the_data(command):
     numbers = command.runs("rank", "first", "second", "--data", "images.npz", *WORDS).json
     for i, name in enumerate(("first", "second"), start=1):

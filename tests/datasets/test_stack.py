@@ -133,7 +133,7 @@ def test_all_values_are_checked_not_only_the_chosen_ones() -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (column([0, 16], np.uint8), "No pixel exceeds 16 of 255.*--range"),
+        (column([0, 16], np.uint8), "No pixel exceeds 16 and 0..255 was assumed.*--range"),
         (column([0, 1], np.float32), r"No pixel is negative.*\[0, 1\].*--range"),
     ],
 )

@@ -13,6 +13,7 @@ from scoregrain.geometry import (
     GaussianProbe,
     Geometry,
     MeasurementInterruptedError,
+    data_geometry,
     measure_geometry,
     merge_geometries,
     summary,
@@ -348,6 +349,44 @@ def test_an_interruption_keeps_the_leaves_that_were_measured():
 def test_bad_numbers_are_refused(options, message):
     with pytest.raises(InvalidInputError, match=message):
         measure_geometry(tiny(), **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("unet-16", {}, r"expected a NetworkFamily, got str: use NetworkFamily.from_preset\('unet-16'\)"),
+        (networks.Tiny(), {}, r"expected a NetworkFamily, got Tiny: use NetworkFamily\(build, shape\)"),
+        (tiny(), {"device": "gpu"}, "^device 'gpu' cannot be used: "),
+        (tiny(), {"device": "cuda:99"}, "^device 'cuda:99' cannot be used: "),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_in_one_line(family, options, message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        measure_geometry(family, 32, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_pixels_that_are_no_floats_are_not_taken_for_scaled_ones(dtype):
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(InvalidInputError, match=rf"the images are {name}, expected floats in \[-1, 1\]: load_images"):
+        data_geometry(torch.ones(4, 1, 2, 2).to(dtype))
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain.TimeBlindWarning")
+@pytest.mark.parametrize("scale", [1e60, 1e-60])
+def test_large_and_small_outputs_are_measured_alike(scale):
+    """The geometry goes with the square of the scale, its relative numbers not at all."""
+
+    class Scaled(networks.Tiny):
+        def forward(self, x, t):
+            return scale * super().forward(x, t)
+
+    found = measure_geometry(NetworkFamily(lambda: Scaled().double(), (1, 6, 6)), 512, estimator="plain")
+    plain = measure_geometry(NetworkFamily(lambda: networks.Tiny().double(), (1, 6, 6)), 512, estimator="plain")
+    assert found.relative_error == pytest.approx(plain.relative_error, rel=1e-9)
+    assert found.trace == pytest.approx(scale**2 * plain.trace, rel=1e-9)
+    assert found.effective_rank == pytest.approx(plain.effective_rank, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,8 @@ def test_options_reach_the_family():
             {},
             "unknown class 'UNet2D' \\(did you mean 'UNet2DModel'\\?\\); known: UNet2D",
         ),
+        (UNET | {"_class_name": "FluxTransformer2DModel"}, {}, "unknown class 'FluxTransformer2DModel'; known: UNet2D"),
+        (UNET | {"_class_name": "PixArtTransfomer2D"}, {}, "did you mean 'PixArtTransformer2DModel'\\?"),
         (UNET | {"_class_name": "os.system"}, {}, "unknown class 'os.system'"),
         (UNET | {"_class_name": "Transformer2DModel"}, {}, "unknown class 'Transformer2DModel'"),
         ({"sample_size": 4}, {}, "does not say '_class_name'"),

@@ -166,7 +166,7 @@ def test_such_an_input_can_be_given():
         (UNET, {"class_labels": torch.tensor([0])}, "takes no input 'class_labels'; it takes none"),
         (SIGNAL, {"text": torch.tensor([0])}, "takes no input 'text'"),
         (DIT, {"class_label": torch.tensor([0])}, "'class_label' \\(did you mean 'class_labels'\\?\\)"),
-        (DIT, {"class_labels": 1}, "conditioning\\['class_labels'\\] must be one tensor \\(1, ...\\)"),
+        (DIT, {"class_labels": 1}, "must be one tensor \\(1, ...\\) for all samples: torch.tensor\\(\\[1\\]\\)"),
         (DIT, {"class_labels": torch.tensor([1, 2])}, "must be one tensor"),
         (DIT | {"num_embeds_ada_norm": "many"}, {}, "DiTTransformer2DModel cannot be built .*ValueError"),
     ],

@@ -63,6 +63,13 @@ def test_policies_redraw_zero_layers_of_diffusers_networks(config, zero, head, e
     assert NetworkFamily(build, shape).unzeroed() == ()
 
 
+def test_a_family_is_shown_in_a_line():
+    family = NetworkFamily(lambda: nn.Linear(2, 2), (1, 2, 2), prediction="edm", name="mine", config={"key": "x" * 900})
+    assert repr(family) == "NetworkFamily('mine', shape (1, 2, 2), edm)"
+    family = NetworkFamily.from_preset("dit-16/8", init="unzero-all")
+    assert repr(family) == "NetworkFamily('dit-16/8', shape (1, 16, 16), epsilon, init unzero-all)"
+
+
 def test_policies_redraw_a_dit_that_starts_at_zero():
     """The head alone, or the adaLN modulation of all blocks with it (MATH A9)."""
     build, shape = NetworkFamily.from_preset("dit-16/8").build, (1, 16, 16)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ZeroOutputError
-from scoregrain.geometry import GaussianProbe, ZeroProbe, measure_geometry, score_from_output
+from scoregrain.geometry import GaussianProbe, measure_geometry, score_from_output
 from scoregrain.models import (
     AzulaNetwork,
     NetworkFamily,
@@ -17,7 +17,7 @@ from scoregrain.models import (
     evaluate,
     verify_laws,
 )
-from scoregrain.schedules import linear_schedule, score_coefficients
+from scoregrain.schedules import linear_schedule
 from tests import networks
 
 F64 = torch.float64
@@ -102,17 +102,6 @@ class Zeroed(Clock):
         return self.last(torch.tanh(self.first(x.flatten(1)))).view_as(x)
 
 
-class Weighted(ZeroProbe):
-    """The zero probe for a preconditioned network: its levels matter as ``b² c_out²``, not as b²."""
-
-    def __init__(self, shape, c_out):
-        super().__init__(shape)
-        self.c_out = c_out
-
-    def moment_weight(self, schedule, prediction):
-        return score_coefficients(schedule, prediction)[1].square() * self.c_out**2
-
-
 class Uniform(GaussianProbe):
     """The Gaussian probe where the network takes most of its input back, so that all levels matter alike."""
 
@@ -188,7 +177,7 @@ def test_geometry_of_an_edm_network_under_the_zero_probe(estimator):
         return SigmaNetwork(EDM(Clock(zero=True), sigma_data), SIGMAS)
 
     family = NetworkFamily(build, SHAPE, prediction="edm", init="unzero-head")
-    geometry = measure_geometry(family, 1024, probe=Weighted(SHAPE, c_out), estimator=estimator)
+    geometry = measure_geometry(family, 1024, estimator=estimator)
     expected = float((c_out**2 / SIGMAS**4).mean()) * 5 / (3 * FEATURES)
     trace, error = trace_of(geometry)
     assert abs(trace / SIZE - expected) < 4 * error / SIZE + 1e-9 * expected
@@ -260,6 +249,16 @@ def test_bad_tables_are_explained(wrapper, table, message):
         wrapper(Recorder(), table)
 
 
+@pytest.mark.parametrize("wrapper", [SigmaNetwork, AzulaNetwork, TimeNetwork])
+def test_arguments_of_another_kind_are_explained(wrapper):
+    with pytest.raises(InvalidInputError, match="the first argument is a Tensor, expected the network; the table"):
+        wrapper(SIGMAS, Recorder())
+    with pytest.raises(InvalidInputError, match=r"the table is a Schedule.*: linear_schedule\(\).sigmas"):
+        wrapper(Recorder(), SCHEDULE)
+    with pytest.raises(InvalidInputError, match="the table is a list, expected a tensor of 1000 numbers"):
+        wrapper(Recorder(), SIGMAS.tolist())
+
+
 def test_times_may_run_either_way_but_must_be_1000_numbers():
     recorder = Recorder()
     TimeNetwork(recorder, torch.linspace(1, 0, 1000))(inputs(), STEPS)
@@ -307,7 +306,7 @@ def test_geometry_of_an_azula_network():
 
     family = NetworkFamily(build, SHAPE, prediction="sample")
     agrees_one_by_one(family, NetworkStack(family, verify_laws(family), seed=0))
-    geometry = measure_geometry(family, 512, probe=Weighted(SHAPE, SCHEDULE.sigma), estimator="plain")
+    geometry = measure_geometry(family, 512, estimator="plain")
     expected = float((ALPHA_BAR / SCHEDULE.sigma**2).mean()) * SIZE * 5 / (3 * FEATURES)
     trace, error = trace_of(geometry)
     assert abs(trace - expected) < 4 * error < 0.1 * expected

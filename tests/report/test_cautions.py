@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from scoregrain.datasets import Images
+from scoregrain.datasets import Images, load_images
+from scoregrain.geometry import DataProbe
 from scoregrain.report.analysis import report_on
 from tests.report import cases
 
@@ -19,7 +20,14 @@ def test_nothing_is_said_but_the_notes_of_the_images_when_nothing_is_wrong():
 @pytest.mark.parametrize(
     ("info", "words"),
     [
-        ({"timestep_sensitivity": 1e-8}, "time-blind"),
+        ({"timestep_sensitivity": 1e-8}, "'test' is time-blind"),
+        ({"timestep_sensitivity": 1e-8, "one_channel_groups": True}, "one channel in each group"),
+        (
+            {"family": {"conditioning": {"class_labels": "class 3", "hint": "zeros"}}},
+            "class_labels = class 3; hint = zero",
+        ),
+        ({"family": {"output": "the first 1 of 2 channels"}}, "only a part was used: the first 1 of 2 channels."),
+        ({"probe": "data, 0123"}, "other images than those that are aligned here (data, 0123)"),
         ({"init": "unzero-head"}, "re-drawn (init 'unzero-head')"),
         ({"head_reason": "plain outer products were asked for"}, "(plain outer products were asked for)"),
         ({"draw": "constructor", "draw_reason": "the law of x is unknown"}, "(the law of x is unknown)"),
@@ -34,6 +42,41 @@ def test_how_networks_are_drawn_does_not_matter_for_an_exact_geometry():
     geometry = cases.exact_tokens()
     geometry.info.update(draw="constructor", execution="loop", head_reason="none")
     assert cases.report(geometry).warnings == ()
+
+
+def test_group_norm_is_not_blamed_where_there_is_none():
+    assert "GroupNorm" not in said(cases.report(cases.dense(timestep_sensitivity=1e-8)))
+
+
+def test_images_that_served_as_inputs_too_are_pointed_out():
+    images = cases.images((1, 3, 3))
+    for prediction in ("epsilon", "flow"):
+        info = {"probe": DataProbe(images, prediction).name, "prediction": prediction, "trained": True}
+        assert "The images served twice" in said(report_on(cases.dense(**info), images))
+        assert "given other images" in said(report_on(cases.dense(**info), cases.images((1, 3, 3), seed=2)))
+
+
+def test_a_trained_network_is_not_blamed_for_its_weights():
+    info = {"trained": True, "head_reason": "the network is trained", "draw_reason": "its parameters are given"}
+    assert cases.report(cases.dense(**info)).warnings == ()
+
+
+def test_a_range_that_was_assumed_is_to_be_read_with_care():
+    pixels = torch.rand(40, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    for doubtful in (pixels, (16 * pixels).to(torch.uint8)):
+        images = load_images(doubtful)
+        assert len(images.notes) == 1
+        assert report_on(cases.dense(), images).warnings == images.notes
+    mapped = load_images(pixels, value_range=(0, 1))
+    assert len(mapped.notes) == 1
+    assert report_on(cases.dense(), mapped).warnings == ()
+
+
+def test_one_direction_is_determined_and_two_are():
+    report = cases.report(cases.given(torch.tensor([2.0, *[1.0] * 8])))
+    assert "Only 1 of 9 directions is determined" in said(report)
+    report = cases.report(cases.given(torch.tensor([3.0, 2.0, *[1.0] * 7])))
+    assert "Only 2 of 9 directions are determined" in said(report)
 
 
 def test_too_few_networks():

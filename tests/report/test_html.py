@@ -10,6 +10,7 @@ import scoregrain.report.html
 from scoregrain import InvalidInputError, ScoregrainError
 from scoregrain.datasets import Images
 from scoregrain.report.analysis import report_on
+from scoregrain.report.drawing import contact_sheet
 from scoregrain.report.html import render
 from scoregrain.report.wording import measured, percent
 from tests.report import cases
@@ -97,6 +98,21 @@ def test_data_in_the_null_space_of_an_exact_geometry():
     assert "the mean image carries not determined" not in report.second_line
     assert report.summary()["mean_image_share"] is None
     assert "<td>not determined</td>" in render(report)
+
+
+def test_the_examples_can_be_left_out(tmp_path):
+    report = cases.report(cases.dense())
+    picture = contact_sheet(report.images.examples)
+    assert picture in report.save_html(tmp_path / "with.html").read_text()
+    page = report.save_html(tmp_path / "without.html", examples=False).read_text()
+    assert picture not in page
+    assert page.count("<img ") == 5
+    assert "No examples are shown." in page
+
+
+def test_the_strip_says_of_what_it_shows_one_picture():
+    assert "One picture of each eigenspace or cluster is shown" in render(cases.report(cases.dense()))
+    assert "The pictures are single directions" in render(cases.report(cases.dense(groups=2)))
 
 
 def test_same_report_same_page():

@@ -61,6 +61,7 @@ class Alignment:
         relative: ``a(W) = (α - α_min) / (α_max - α_min)`` in [0, 1]; None when all rotations are alike.
         truncation: bounds of ``natural`` over everything that the directions that are not known can be, sampling
             errors apart; None when all are known.
+        trained: G is that of one trained network: its error comes from draws of data and noise level.
     """
 
     natural: float
@@ -79,6 +80,7 @@ class Alignment:
     of_chance_maximum: float
     relative: float | None
     truncation: tuple[float, float] | None = None
+    trained: bool = False
 
     @property
     def of_chance_truncation(self) -> tuple[float, float] | None:
@@ -122,12 +124,13 @@ class Alignment:
         """What is said of directions that are not known."""
         if self.of_chance_truncation is None:
             return ""
-        low, high = (rounded(bound, 3) for bound in self.of_chance_truncation)
-        return f"; {low} to {high} whatever the directions are that were not measured"
+        change = max(abs(bound - self.of_chance) for bound in self.of_chance_truncation)
+        return f"; unmeasured directions could change it by up to {_rounded_up(change)}"
 
     def _too_few(self) -> str:
         """What there is too little of for an error."""
-        parts = {"networks": self.error_networks, "images": self.error_images}
+        draws = "draws of data and noise level" if self.trained else "networks"
+        parts = {draws: self.error_networks, "images": self.error_images}
         return " and ".join(name for name, error in parts.items() if error is None)
 
 
@@ -175,6 +178,7 @@ def measure_alignment(geometry: Geometry, data: Geometry, rotation: Rotation | N
         of_chance_maximum=high / chance,
         relative=_relative(alpha, low, high),
         truncation=bracket(geometry, data, rotation),
+        trained=bool(geometry.info.get("trained")),
     )
 
 
@@ -243,3 +247,11 @@ def _with_error(value: float, error: float) -> str:
 def rounded(value: float, digits: int) -> str:
     """A number to so many significant digits, without an exponent for what people read."""
     return "0" if abs(value) < ROUNDING else f"{float(f'{value:.{digits}g}'):g}"
+
+
+def _rounded_up(value: float) -> str:
+    """A bound to two significant digits, never below itself."""
+    if value < ROUNDING:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return rounded(math.ceil(value / unit * (1 - ROUNDING)) * unit, 2)

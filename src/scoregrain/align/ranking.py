@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.align.alignment import ROUNDING, SIGMAS, Alignment, measure_alignment, times_chance
+from scoregrain.align.alignment import ROUNDING, SIGMAS, Alignment, measure_alignment, rounded, times_chance
 from scoregrain.align.statistics import Deletions, image_deletions
 from scoregrain.geometry import Geometry
 from scoregrain.geometry.spectrum import jackknife
 
 NOT_VALIDATED = "not validated: no study has yet shown that this order predicts the quality after training"
+WHAT_ORDERS = "alignment over chance orders; what is possible differs between networks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,16 @@ class Ranked:
     to_next_least: float | None
 
     @property
+    def possible_range(self) -> tuple[float, float]:
+        """Least and largest alignment over chance that any rotation of these data has with this network."""
+        return self.alignment.of_chance_minimum, self.alignment.of_chance_maximum
+
+    @property
+    def relative(self) -> float | None:
+        """Place in the possible range, from 0 to 1; None when all rotations are alike."""
+        return self.alignment.relative
+
+    @property
     def tied_with_next(self) -> bool | None:
         """The difference can be below 2 of its standard errors; None for the last, or when the error is unknown."""
         if self.to_next_least is None or self.to_next_error is None:
@@ -49,7 +60,8 @@ class Ranked:
 class Ranking:
     """Networks of one shape in the order of alignment: those with whose grain the data run come first.
 
-    Not validated: no study has yet shown that this order predicts the quality after training (``validated``).
+    Not validated: no study has yet shown that this order predicts the quality after training (``validated``). What
+    orders is α over chance, not the place in the possible range, which differs between networks.
 
     Attributes:
         data: name of the data.
@@ -82,13 +94,15 @@ class Ranking:
         lines = [f"order of alignment with {self.data} ({NOT_VALIDATED})"]
         for place, entry in zip(self.places, self.entries, strict=True):
             value = times_chance(entry.alignment.of_chance, entry.alignment.of_chance_error)
-            lines.append(f"  {place:>2}. {entry.name:<{width}}  {value}{_tie(entry)}")
+            lines.append(f"  {place:>2}. {entry.name:<{width}}  {value}   {_possible(entry)}{_tie(entry)}")
+        lines.append(f"  {WHAT_ORDERS}")
         return "\n".join(lines)
 
     def summary(self) -> dict[str, Any]:
         """All numbers as JSON types."""
         return {
             "order": "alignment, ascending: the data run with the grain of the first",
+            "what_orders": WHAT_ORDERS,
             "validated": self.validated,
             "note": NOT_VALIDATED,
             "data": self.data,
@@ -98,6 +112,8 @@ class Ranking:
                     "model": entry.name,
                     "of_chance": entry.alignment.of_chance,
                     "of_chance_error": entry.alignment.of_chance_error,
+                    "possible_range": list(entry.possible_range),
+                    "relative": entry.relative,
                     "to_next": entry.to_next,
                     "to_next_error": entry.to_next_error,
                     "to_next_least": entry.to_next_least,
@@ -164,6 +180,13 @@ def _error(one: str, other: str, found: Mapping[str, Alignment], images: Mapping
     if len(without):
         paired = float(jackknife(other_full - full, other_without - without, images[one].counts)[3])
     return math.hypot(paired, *(error for error in networks if error is not None))
+
+
+def _possible(entry: Ranked) -> str:
+    """``possible 0.03 to 26, at 0.31 of that range``."""
+    low, high = (rounded(bound, 2) for bound in entry.possible_range)
+    place = "all rotations are alike" if entry.relative is None else f"at {rounded(entry.relative, 2)} of that range"
+    return f"possible {low} to {high}, {place}"
 
 
 def _tie(entry: Ranked) -> str:

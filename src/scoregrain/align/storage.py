@@ -63,7 +63,9 @@ def load_rotation(folder: str | os.PathLike[str]) -> Rotation:
     kind, version = (config.get("kind"), config.get("format")) if isinstance(config, dict) else (None, None)
     if (kind, version) != ("rotation", FORMAT):
         found = f"'{kind}' of format {version}" if kind else "no rotation"
-        raise InvalidInputError(f"'{folder}' holds {found}, expected a rotation of format {FORMAT}")
+        inside = folder / "rotation"
+        hint = f"; its rotation is '{inside}'" if (inside / "config.json").is_file() else ""
+        raise InvalidInputError(f"'{folder}' holds {found}, expected a rotation of format {FORMAT}{hint}")
     try:
         return _rebuild(config, load_file(folder / "rotation.safetensors"))
     except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any

@@ -14,16 +14,19 @@ from scoregrain._errors import InvalidInputError
 from scoregrain._folders import new_folder
 from scoregrain.cli.model import is_preset
 from scoregrain.cli.options import MeasureOptions, progress_bar
-from scoregrain.datasets import data_name, load_images
+from scoregrain.cli.sources import Source, find_images, find_sources, is_geometry
+from scoregrain.datasets import Images, data_name
 from scoregrain.geometry import MeasurementFailedError, MeasurementInterruptedError, write_geometry
 from scoregrain.report import Report, analyze
+from scoregrain.report.analysis import report_on
 
 
 @dataclass
 class Analyze(MeasureOptions):
-    """Show the directions of an untrained score network and how a data set runs with or against them.
+    """Show the directions of a score network and how a data set runs with or against them.
 
-    Writes a folder with a self-contained report.html, the geometry and the numbers.
+    MODEL may also be a folder that scoregrain measure wrote: nothing is measured again then. Writes a folder with a
+    self-contained report.html, the geometry and the numbers.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[DATA]")] = "digits"
@@ -35,37 +38,47 @@ class Analyze(MeasureOptions):
     images: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
     """At most so many images, a seeded random choice."""
 
+    no_examples: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Show none of the images in the report, which then may be passed on where they may not; their mean is shown."""
+
     def run(self) -> str:
         """Analyze, write the folder, return the headline."""
         self._refuse_swapped()
-        family = self.family()
-        if self.images < 2:
-            raise InvalidInputError(f"--images is {self.images}, expected at least 2")
-        images = load_images(self.data, shape=family.shape, value_range=self.range, limit=self.images, seed=self.seed)
-        names = ("analyze", family.name, data_name(self.data))
+        (source,) = find_sources([self.model], self)
+        images = find_images(self.data, source.shape, self.range, self.images, self.seed)
+        names = ("analyze", source.name, data_name(self.data))
         self.target(*names)
-        try:
-            with progress_bar("networks") as progress:
-                report = analyze(family, images, **self.options(), progress=progress)
-        except MeasurementInterruptedError as interrupt:
-            raise self.keep(interrupt.geometry, *names) from None
-        except MeasurementFailedError as error:
-            raise self.keep_failed(error, *names) from None
+        report = self._report(source, images, names)
         try:
             target = self._write(report, self.target(*names))
         except KeyboardInterrupt:
+            if source.geometry is not None:  # it is on disk already
+                raise
             raise self.keep(report.geometry, *names) from None
         self.warn_of_tolerance(report.geometry)
-        for note in (*report.warnings, *report.images.notes):
+        for note in dict.fromkeys((*report.warnings, *report.images.notes)):  # some are both
             print(f"note: {note}", file=sys.stderr)
         if self.json:
             return json.dumps(report.summary() | {"out": str(target)})
         return "\n".join([report.headline, report.second_line, f"report: {target / 'report.html'}"])
 
+    def _report(self, source: Source, images: Images, names: tuple[str, ...]) -> Report:
+        """Measure the networks where they are not yet; what was measured before something stopped it is kept."""
+        if source.geometry is not None:
+            return report_on(source.geometry, images)
+        assert source.family is not None
+        try:
+            with progress_bar("draws" if source.family.trained else "networks") as progress:
+                return analyze(source.family, images, **self.options(), progress=progress)
+        except MeasurementInterruptedError as interrupt:
+            raise self.keep(interrupt.geometry, *names) from None
+        except MeasurementFailedError as error:
+            raise self.keep_failed(error, *names) from None
+
     def _refuse_swapped(self) -> None:
-        if not is_preset(self.data):
+        if not is_preset(self.data) and not is_geometry(self.data):
             return
-        if is_preset(self.model):
+        if is_preset(self.model) or is_geometry(self.model):
             raise InvalidInputError(f"'{self.data}' is a model, expected data: scoregrain analyze {self.model} DATA")
         raise InvalidInputError(
             f"'{self.data}' is a model: the model comes first, as in scoregrain analyze {self.data} {self.model}"
@@ -76,5 +89,5 @@ class Analyze(MeasureOptions):
         with new_folder(target, overwrite=self.overwrite) as temporary:
             write_geometry(report.geometry, temporary)
             (temporary / "analysis.json").write_text(json.dumps(report.summary(), indent=2) + "\n")
-            report.save_html(temporary / "report.html", command=self.command)
+            report.save_html(temporary / "report.html", command=self.command, examples=not self.no_examples)
         return target

@@ -24,6 +24,7 @@ def describe(geometry: Geometry, target: Path) -> str:
     return "\n".join(
         [
             *lines,
+            *_adapted(geometry),
             f"  largest eigenvalue   {_eigenvalue(geometry, 0)}",
             _last_line(geometry),
             f"  trace                {_value(geometry, geometry.trace, geometry.trace_error)}   "
@@ -32,6 +33,14 @@ def describe(geometry: Geometry, target: Path) -> str:
             f"  written to           {target}",
         ]
     )
+
+
+def _adapted(geometry: Geometry) -> list[str]:
+    """What the adapter of a diffusers configuration held fixed, and what it cut."""
+    family = geometry.info.get("family", {})
+    words = "; ".join(f"{name}: {value}" for name, value in family.get("conditioning", {}).items())
+    found = {"conditioning": words, "output": family.get("output", "")}
+    return [f"  {name:<20} {value}" for name, value in found.items() if value]
 
 
 def _last_line(geometry: Geometry) -> str:

@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> None:
         raise InvalidInputError(f"{said}; commands: {', '.join(COMMANDS)} (scoregrain --help explains them)")
     if world_size() > 1 and arguments[0] in COMMANDS and arguments[0] != "measure":
         raise InvalidInputError(
-            f"scoregrain {arguments[0]} runs in one process: only scoregrain measure needs torchrun"
+            f"scoregrain {arguments[0]} runs in one process: only scoregrain measure can use torchrun"
         )
     from scoregrain.cli.parsing import parse  # imports what takes seconds
 

@@ -14,7 +14,7 @@ import tyro
 
 from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain.cli.describe import describe
-from scoregrain.cli.options import NOTHING, MeasureOptions, progress_bar
+from scoregrain.cli.options import NOTHING, MeasureOptions, progress_bar, say_note
 from scoregrain.cli.ranks import is_leading, launched_team
 from scoregrain.cli.unfinished import Place, find_place, kept_journal
 from scoregrain.datasets import load_images
@@ -28,6 +28,7 @@ from scoregrain.geometry import (
     measure_geometry,
     summary,
 )
+from scoregrain.geometry.journal import holds_networks
 from scoregrain.models import NetworkFamily
 
 
@@ -70,9 +71,12 @@ class Measure(MeasureOptions):
 
             target, default = ranks.first(prepare)
             place = Place(Path(target), default, self.resume, self.overwrite)
-            geometry = self._measure(family, shard, place)
+            earlier = self._earlier(place)
+            geometry = self._measure(family, shard, place, earlier)
             if not is_leading():
                 return ""
+            if earlier is not None and geometry.count <= earlier.count:
+                say_note(f"'{place.target}' holds {earlier.count} networks already: nothing was left to measure")
             try:
                 target = place.save(geometry)
             except KeyboardInterrupt:
@@ -80,6 +84,12 @@ class Measure(MeasureOptions):
         self.warn_of_tolerance(geometry)
         numbers = summary(geometry) | {"seconds": geometry.info["seconds"], "out": str(target)}
         return json.dumps(numbers) if self.json else describe(geometry, target)
+
+    def _earlier(self, place: Place) -> Geometry | None:
+        """The measurement that ``--resume`` extends; it is said where there is nothing to continue."""
+        if self.resume and not (place.target.exists() or holds_networks(place.journal)):
+            say_note(f"there is no measurement '{place.target}' to continue: a new one is started")
+        return place.earlier()
 
     def _probe(self, family: NetworkFamily) -> Probe | None:
         """The law of the inputs that is asked for; None for the zero probe."""
@@ -96,7 +106,9 @@ class Measure(MeasureOptions):
             raise InvalidInputError("--probe data and --data DATA belong together")
         return None if word == "zero" else GaussianProbe(family.shape, _scale(scale or "1"))
 
-    def _measure(self, family: NetworkFamily, shard: tuple[int, int] | None, place: Place) -> Geometry:
+    def _measure(
+        self, family: NetworkFamily, shard: tuple[int, int] | None, place: Place, earlier: Geometry | None
+    ) -> Geometry:
         """Measure with a journal; what was measured before something stopped it is kept by the leading process."""
         try:
             with progress_bar("networks") as progress:
@@ -106,7 +118,7 @@ class Measure(MeasureOptions):
                     probe=self._probe(family),
                     shard=shard,
                     state=place.journal,
-                    extend=place.earlier(),
+                    extend=earlier,
                     like=None if self.like is None else Geometry.load(self.like),
                     progress=progress,
                 )

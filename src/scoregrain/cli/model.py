@@ -12,10 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-
 from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain.models import NetworkFamily, preset_names
+from scoregrain.models.checkpoint import holds_weights
+from scoregrain.models.configuration import looks_like_hub, read_configuration
+from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
+
+MODEL_FIRST = "where a command takes MODEL DATA, the model comes first"
+SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 
 
 def resolve_model(
@@ -67,6 +71,37 @@ def is_preset(word: str) -> bool:
     return word.split(":")[0] in preset_names()
 
 
+def is_data(word: str) -> bool:
+    """Does the word name the embedded data or a file of images?"""
+    return word == "digits" or (word.endswith(".npz") and ":" not in word)
+
+
+def notes(word: str, *, prediction: str | None, trained: bool, schedule: str) -> list[str]:
+    """What a diffusers folder holds that is not used: its weights, its pipeline's noise schedule."""
+    if is_preset(word) or not os.path.isdir(word):
+        return []
+    found, said = read_configuration(word, prediction), []
+    if not trained and found.folder is not None and holds_weights(found.folder):
+        said.append(f"'{word}' holds trained weights, which are not read; --trained reads them")
+    if found.noise_schedule not in (None, schedule):
+        offered = f"; --schedule {found.noise_schedule} is that one" if found.noise_schedule in SCHEDULES else ""
+        said.append(
+            f"the scheduler of '{word}' has the noise schedule {found.noise_schedule}, used is {schedule}{offered}"
+        )
+    return said
+
+
+def find_schedule(word: str) -> Schedule:
+    """The noise schedule of 1000 steps that a word names.
+
+    Raises:
+        InvalidInputError: unknown.
+    """
+    if word not in SCHEDULES:
+        raise InvalidInputError(f"--schedule is '{word}'{nearest(word, SCHEDULES)}, expected {' or '.join(SCHEDULES)}")
+    return SCHEDULES[word]()
+
+
 def _is_configuration(word: str) -> bool:
     """Is the word a path, and not one of Python code, of data or of a folder of images?"""
     path = word.rstrip(":")
@@ -84,12 +119,23 @@ def _unknown(word: str) -> str:
     path = word.rstrip(":")
     if path.endswith(".py"):
         return f"'{path}' is a Python file: name its function that builds the network, as in {path}:build"
-    if word == "digits" or word.endswith(".npz") or os.path.isdir(word):
-        what = "a folder" if os.path.isdir(word) else "data"
-        why = " (it has no config.json or model_index.json)" if os.path.isdir(word) else ""
-        return f"'{word}' is {what}, not a model{why}; the model comes first: scoregrain analyze MODEL DATA"
+    if os.path.isdir(word):
+        found = sorted(name for name in os.listdir(word) if name.endswith(".json"))[:5]
+        named = f"a configuration in it is named itself: {', '.join(os.path.join(word, name) for name in found)}"
+        return (
+            f"'{word}' is a folder, not a model (it has no config.json or model_index.json), expected that of a "
+            f"diffusers model or pipeline; {named if found else MODEL_FIRST}"
+        )
+    if is_data(word):
+        return f"'{word}' is data, not a model; {MODEL_FIRST}"
+    hint = nearest(word, preset_names())
+    if looks_like_hub(word) and not nearest(word.split("/")[0], [name.split("/")[0] for name in preset_names()]):
+        return (
+            f"unknown model '{word}': models on a hub are not looked up; download it and name its local folder, or "
+            f"give a preset ({', '.join(preset_names())})"
+        )
     return (
-        f"unknown model '{word}'{nearest(word, preset_names())}; expected a preset ({', '.join(preset_names())}), "
+        f"unknown model '{word}'{hint}; expected a preset ({', '.join(preset_names())}), "
         "a diffusers configuration (.json or folder), module:function or file.py:function"
     )
 
@@ -99,6 +145,11 @@ def _function(where: str, name: str) -> Callable[[], Any]:
     module = _import(where)
     function = getattr(module, name, None)
     if not callable(function):
+        if hasattr(module, name):
+            raise InvalidInputError(
+                f"'{name}' in '{where}' exists but is not callable (it is a {type(function).__name__}); expected a "
+                "function that returns a new network"
+            )
         known = [word for word, value in vars(module).items() if callable(value)]
         raise InvalidInputError(
             f"'{where}' has no function '{name}'{nearest(name, known)}; expected one that returns a new network"
@@ -152,18 +203,3 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module
-
-
-def resolve_device(word: str | None) -> torch.device:
-    """Return a device that is there.
-
-    Raises:
-        InvalidInputError: no such device.
-    """
-    try:
-        device = torch.device("cpu" if word is None else word)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        text = " ".join(str(error).split())
-        raise InvalidInputError(f"device '{word}' cannot be used: {text[:200]}") from error
-    return device

@@ -13,10 +13,11 @@ import tyro
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._folders import check_target
-from scoregrain.cli.model import resolve_device, resolve_model
+from scoregrain.cli.model import find_schedule, notes, resolve_model
 from scoregrain.cli.ranks import is_leading, own_device
 from scoregrain.cli.unfinished import Place, free_folder
 from scoregrain.geometry import Geometry, MeasurementFailedError
+from scoregrain.geometry.running import find_device
 from scoregrain.models import NetworkFamily
 
 NOTHING = "interrupted before the first 32 networks; nothing was written"
@@ -53,6 +54,9 @@ class MeasureOptions:
     prediction: Annotated[str | None, tyro.conf.arg(metavar="KIND", help_behavior_hint="")] = None
     """What your own network predicts: epsilon (the default), v_prediction, sample, flow or edm."""
 
+    schedule: Annotated[str, tyro.conf.arg(metavar="NAME")] = "linear"
+    """Noise schedule of 1000 steps: linear or cosine."""
+
     trained: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Read the trained weights (safetensors) in the diffusers folder MODEL."""
 
@@ -67,11 +71,14 @@ class MeasureOptions:
 
     command: tyro.conf.Suppress[str] = ""
 
-    def family(self) -> NetworkFamily:
-        """The networks that are asked for."""
-        return resolve_model(
-            self.model, shape=self.shape, prediction=self.prediction, init=self.init, trained=self.trained
-        )
+    def family(self, word: str | None = None) -> NetworkFamily:
+        """The networks that are asked for, or that a word names; what they leave unused is noted on stderr."""
+        word = self.model if word is None else word
+        find_schedule(self.schedule)  # refused before anything is built
+        family = resolve_model(word, shape=self.shape, prediction=self.prediction, init=self.init, trained=self.trained)
+        for note in notes(word, prediction=self.prediction, trained=self.trained, schedule=self.schedule):
+            say_note(note)
+        return family
 
     def target(self, *names: str) -> Path:
         """The folder to write, checked; asked for before measuring and again when there is something to write."""
@@ -85,7 +92,8 @@ class MeasureOptions:
             "networks": self.networks,
             "tolerance": self.tolerance,
             "seed": self.seed,
-            "device": resolve_device(own_device(self.device)),
+            "device": find_device(own_device(self.device)),
+            "schedule": find_schedule(self.schedule),
             "rank": parse_directions(self.directions),
         }
 
@@ -111,6 +119,12 @@ class MeasureOptions:
                 f"was reached; the relative error is {reached}",
                 file=sys.stderr,
             )
+
+
+def say_note(note: str) -> None:
+    """Print a note on stderr, once."""
+    if is_leading():
+        print(f"note: {note}", file=sys.stderr)
 
 
 def parse_directions(text: str | None) -> int | str | None:

@@ -114,5 +114,7 @@ def _options(command: str) -> dict[str, Any]:
     """Kind of value by option."""
     kinds = {}
     for name, hint in typing.get_type_hints(COMMANDS[command]).items():
-        kinds[f"--{name}"] = next((kind for kind in typing.get_args(hint) if NoneType in typing.get_args(hint)), hint)
+        kinds[f"--{name.replace('_', '-')}"] = next(
+            (kind for kind in typing.get_args(hint) if NoneType in typing.get_args(hint)), hint
+        )
     return kinds

@@ -15,6 +15,7 @@ from scoregrain import __version__
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._folders import new_folder
 from scoregrain.align import NOT_VALIDATED, Ranking, check_same_shape, rank_geometries
+from scoregrain.cli.model import is_data
 from scoregrain.cli.options import MeasureOptions
 from scoregrain.cli.sources import Source, find_images, find_sources, measured
 from scoregrain.cli.unfinished import free_folder
@@ -33,8 +34,9 @@ from scoregrain.report.ranking import check_different
 class Rank(MeasureOptions):
     """Order networks of one shape by how a data set runs with their grain, those it runs with first.
 
-    Not validated: no study has yet shown that this order predicts the quality after training. A MODEL may also be a
-    folder that scoregrain measure wrote. Writes a folder with the order and all geometries.
+    What orders is alignment over chance; beside it stand its possible range, which differs between networks, and its
+    place there. Not validated: no study has yet shown that this order predicts the quality after training. A MODEL
+    may also be a folder that scoregrain measure wrote. Writes a folder with the order and all geometries.
     """
 
     model: Annotated[  # type: ignore[assignment]
@@ -82,6 +84,11 @@ class Rank(MeasureOptions):
         """The networks, checked before anything is measured."""
         if len(self.model) < 2:
             raise InvalidInputError(f"a ranking needs at least two models, got {len(self.model)}")
+        if data := [word for word in self.model if is_data(word)]:
+            others = " ".join(word for word in self.model if word != data[0])
+            raise InvalidInputError(
+                f"'{data[0]}' is data, not a model: scoregrain rank {others} --data {data[0]} ranks with it"
+            )
         sources = find_sources(self.model, self)
         names = [source.name for source in sources]
         if twice := [name for name in names if names.count(name) > 1]:

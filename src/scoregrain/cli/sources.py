@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.cli.model import is_preset, resolve_model
+from scoregrain.cli.model import is_preset
 from scoregrain.cli.options import MeasureOptions, progress_bar
 from scoregrain.datasets import Images, load_images
 from scoregrain.geometry import DataProbe, Geometry, measure_geometry
@@ -59,9 +59,7 @@ def find_sources(words: Sequence[str], options: MeasureOptions) -> list[Source]:
 
 def _find_source(word: str, options: MeasureOptions) -> Source:
     if not is_geometry(word):
-        family = resolve_model(
-            word, shape=options.shape, prediction=options.prediction, init=options.init, trained=options.trained
-        )
+        family = options.family(word)
         return Source(family.name, family.shape, family)
     geometry = Geometry.load(word)
     if geometry.kind != "network":

@@ -23,6 +23,7 @@ UNIT_RANGE: Range = (-1, 1)
 
 _BLOCK_VALUES = 2**22  # 32 MiB of float64
 _SLACK = 1e-6  # rounding of float pixels beyond their range, relative to its width
+ASSUMED = "was assumed"  # in a note: the reader must judge
 _HOW_TO_RANGE = "give the true range with value_range=(lo, hi), --range LO HI on the command line"
 
 
@@ -119,7 +120,7 @@ def _count_not_finite(array: Array) -> str:
 def _doubts(integers: bool, least: float, most: float) -> tuple[str, ...]:
     """Name a range that is allowed but looks like a smaller one."""
     if integers and most <= 16:
-        return (f"No pixel exceeds {most} of 255: if that is their range, {_HOW_TO_RANGE}.",)
+        return (f"No pixel exceeds {most} and 0..255 {ASSUMED}: if {most} is white, {_HOW_TO_RANGE}.",)
     if not integers and least >= 0:
-        return (f"No pixel is negative and [-1, 1] was assumed: if they lie in [0, 1], {_HOW_TO_RANGE}.",)
+        return (f"No pixel is negative and [-1, 1] {ASSUMED}: if they lie in [0, 1], {_HOW_TO_RANGE}.",)
     return ()

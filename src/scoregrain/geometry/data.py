@@ -33,13 +33,18 @@ def data_geometry(images: Any, *, name: str = "data", centred: bool = False, ran
         rank: only so many leading directions, or ``"all"``; all up to D = 4096 by default, 64 beyond.
 
     Raises:
-        InvalidInputError: wrong number of dimensions, fewer than two images, values that are not finite, or a rank
-            that does not fit.
+        InvalidInputError: wrong number of dimensions, fewer than two images, values that are integers or not finite,
+            or a rank that does not fit.
     """
     x = torch.as_tensor(getattr(images, "pixels", images))
     if not 3 <= x.ndim <= 5 or len(x) < 2:
         raise InvalidInputError(
             f"images have shape {tuple(x.shape)}, expected (N, C, *space) with at least two of them"
+        )
+    if not x.is_floating_point():
+        raise InvalidInputError(
+            f"the images are {str(x.dtype).removeprefix('torch.')}, expected floats in [-1, 1]: load_images scales "
+            "them; for pixels of 0 to 255, images / 127.5 - 1"
         )
     if not torch.isfinite(x).all():
         raise InvalidInputError("the images contain NaN or infinite values")

@@ -22,7 +22,7 @@ from scoregrain.geometry.moments import LEAF, Group, Moments
 from scoregrain.geometry.plan import Plan
 from scoregrain.geometry.probe import Probe, ZeroProbe
 from scoregrain.geometry.ranges import shard_range, shard_words
-from scoregrain.geometry.running import Measurement, Progress
+from scoregrain.geometry.running import Measurement, Progress, find_device
 from scoregrain.geometry.sketch import Sketch
 from scoregrain.geometry.spectrum import MIN_GROUPS
 from scoregrain.models import NetworkFamily
@@ -100,8 +100,9 @@ def measure_geometry(
         progress: called with (networks measured, networks planned) after every 32; on each rank an estimate.
 
     Raises:
-        InvalidInputError: bad numbers, a network that does not return its input's shape, more directions than fit, a
-            state or an earlier measurement of other networks (what differs is named).
+        InvalidInputError: bad numbers, no family, a device that is not there, a network that does not return its
+            input's shape, more directions than fit, a state or an earlier measurement of other networks (what differs
+            is named).
         ZeroOutputError: the networks' output is zero at initialisation.
         MeasurementFailedError: a network failed or gave a non-finite output after others were measured; carries those.
         ScoregrainError: it was one of the first, or a rank or a file of the state failed.
@@ -110,6 +111,8 @@ def measure_geometry(
     Warns:
         TimeBlindWarning: the networks ignore the noise level.
     """
+    _check_family(family)
+    device = find_device(device)
     request, began = _request(networks, tolerance, first, shard), time.perf_counter()
     with _one_thread() as threads, team() as ranks:
         with ranks.together():
@@ -142,6 +145,16 @@ def measure_geometry(
                 raise
             raise MeasurementFailedError(str(error), geometry) from error
         return _result(plan, measurement.moments, began, shard=request.shard)
+
+
+def _check_family(family: Any) -> None:
+    """Refuse what could be taken for a family."""
+    if isinstance(family, NetworkFamily):
+        return
+    how = "NetworkFamily(build, shape) of a function that builds a new network"
+    if isinstance(family, str):
+        how = f"NetworkFamily.from_preset({family!r}) or from_config(path)"
+    raise InvalidInputError(f"expected a NetworkFamily, got {type(family).__name__}: use {how}")
 
 
 @contextmanager

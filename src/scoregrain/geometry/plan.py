@@ -35,9 +35,11 @@ from scoregrain.models import (
     verify_laws,
     vmappable,
 )
+from scoregrain.models.sensitivity import one_channel_groups
 from scoregrain.schedules import Schedule, score_coefficients
 
 CHECK_NETWORKS = 4
+SMALLEST, LARGEST = 1e-70, 1e70  # of outputs: errors take their fourth powers, and float64 ends at 1e±308
 BLIND, DETERMINISTIC = 1e-5, 1e-12
 ESTIMATORS = ("auto", "plain")
 # beyond D = 4096, reduced matrices up to this size are still summed whole: 8 MiB each
@@ -75,7 +77,8 @@ class Plan:
         self.dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
         check_stateless(network, family.shape, family.name)
         self._check_outputs()
-        self.sensitivity = timestep_sensitivity(network, family.shape)
+        self.sensitivity = timestep_sensitivity(network, family.shape, name=family.name)
+        self.grouped = one_channel_groups(network)
         self.laws = InitLaws({}, "its parameters are given") if family.trained else verify_laws(family)
         self.head, self.base, self.head_reason = self._find_head(network, estimator)
         reduced = self.head is not None and not self.base
@@ -200,9 +203,10 @@ class Plan:
         ]
         outputs = [self._features(network, None) for network in networks]
         if not all(torch.isfinite(output).all() for output in outputs):
-            raise ScoregrainError(f"'{self.family.name}' gives non-finite outputs at initialisation")
+            raise ScoregrainError(_why_not_finite(self.family.name, outputs, check_levels(self.schedule)))
         if not any(output.any() for output in outputs):
             raise ZeroOutputError(_why_zero(self.family, self.probe, networks[0]))
+        _check_range(self.family.name, outputs)
         self._sizes = torch.stack(outputs).square().mean(0).flatten(1).mean(1).sqrt()
 
     def _ignores_time(self) -> bool:
@@ -303,6 +307,7 @@ class Plan:
             "betas": hashlib.sha256(tensor_bytes(self.schedule.betas)).hexdigest()[:16],
             "probes_per_network": self.levels.per_network,
             "timestep_sensitivity": self.sensitivity,
+            "one_channel_groups": self.grouped,
             "device": str(self.device) if sampled else "cpu",
             "torch": torch.__version__,
         }
@@ -321,6 +326,29 @@ def _check_request(family: NetworkFamily, probe: Probe, per_network: int, estima
             f"'{family.name}' is trained: its geometry is an expectation over its inputs; give it data, "
             "probe=DataProbe(images) (--data)"
         )
+
+
+def _check_range(name: str, outputs: list[Tensor]) -> None:
+    """Refuse outputs whose second moment, or the square of it, float64 cannot hold."""
+    size = max(float(output.abs().max()) for output in outputs)
+    if not SMALLEST < size < LARGEST:
+        raise ScoregrainError(
+            f"the outputs of '{name}' are as large as {size:.1g} at initialisation, expected {SMALLEST:g} to "
+            f"{LARGEST:g}: float64 cannot hold the squares of their second moments; rescale the output in build()"
+        )
+
+
+def _why_not_finite(name: str, outputs: list[Tensor], steps: Tensor) -> str:
+    """Message for outputs that are not finite: at which noise levels, and what to do."""
+    bad = ~torch.stack(outputs).isfinite().flatten(2).all(2).all(0)
+    levels = ", ".join(str(int(step)) for step in steps[bad])
+    said = f"'{name}' gives non-finite outputs at initialisation, at t = {levels}"
+    if not bad[0] or bad.all():
+        return said
+    return (
+        f"{said}: t = 0 is the least noisy level, not a time to divide by or to take a logarithm of; a network that is "
+        "told a noise level or a time goes into scoregrain.SigmaNetwork or scoregrain.TimeNetwork"
+    )
 
 
 def _why_zero(family: NetworkFamily, probe: Probe, network: nn.Module) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import torch
 from torch import Tensor
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.geometry.distributed import Team
 from scoregrain.geometry.journal import Journal
 from scoregrain.geometry.moments import Group, Moments
@@ -96,6 +98,21 @@ class Measurement:
             return
         for leaf in leaves:
             keep(leaf, self.plan.measure(leaf.start, leaf.stop))
+
+
+def find_device(device: torch.device | str | None) -> torch.device:
+    """A device that is there; the CPU by default.
+
+    Raises:
+        InvalidInputError: no such device.
+    """
+    try:
+        found = torch.device("cpu" if device is None else device)
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, AssertionError) as error:
+        text = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise InvalidInputError(f"device '{device}' cannot be used: {text}") from error
+    return found
 
 
 def run_in_threads(plan: Plan, leaves: Sequence[range], workers: int, keep: Keep) -> None:

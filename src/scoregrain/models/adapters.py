@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,10 +120,21 @@ def _class_name(found: Configuration) -> str:
         class_name = _LEGACY.get(str(found.arguments.get("norm_type")), class_name)
     if class_name not in ADAPTERS:
         raise InvalidInputError(
-            f"unknown class '{class_name}'{nearest(class_name, ADAPTERS)}; known: {', '.join(ADAPTERS)}; any other "
+            f"unknown class '{class_name}'{_nearest_class(class_name)}; known: {', '.join(ADAPTERS)}; any other "
             "network can be measured through a function that builds it"
         )
     return class_name
+
+
+def _nearest_class(class_name: str) -> str:
+    """The known class of nearly the same name; all of them end alike, which makes no Flux a DiT."""
+
+    def stem(name: str) -> str:
+        return re.sub(r"(Transformer2D)?(Model)?$", "", name, count=1)
+
+    stems = {stem(name): name for name in ADAPTERS}
+    hint = nearest(stem(class_name), stems)
+    return next((hint.replace(f"'{short}'", f"'{name}'") for short, name in stems.items() if f"'{short}'" in hint), "")
 
 
 def _diffusers(class_name: str) -> Any:
@@ -217,7 +230,7 @@ def _explained(class_name: str) -> Iterator[None]:
     except ScoregrainError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise InvalidInputError(
-            f"{class_name} cannot be built from this configuration: {type(error).__name__}: {text[:300]}"
+            f"{class_name} cannot be built from this configuration: {type(error).__name__}: {text}"
         ) from error

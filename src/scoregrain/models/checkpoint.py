@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ def load_network(folder: Path, network_class: Any) -> nn.Module:
             output_loading_info=True,
         )
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise ScoregrainError(
-            f"the weights in '{folder}' cannot be loaded: {type(error).__name__}: {text[:300]}"
-        ) from error
+        text = textwrap.shorten(str(error), 300, placeholder=" ...")
+        misfit = " shape" in text or "size mismatch" in text
+        what = "are not those of its config.json" if misfit else "cannot be loaded"
+        raise ScoregrainError(f"the weights in '{folder}' {what}: {type(error).__name__}: {text}") from error
     for what, names in (("lack", report["missing_keys"]), ("hold the unknown", report["unexpected_keys"])):
         if names:
             raise ScoregrainError(
@@ -62,6 +63,11 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     if not path.is_dir():
         what = "is a file" if path.is_file() else "does not exist (models on a hub are not looked up)"
         raise InvalidInputError(f"'{path}' {what}; expected the local folder of a diffusers model or pipeline")
+
+
+def holds_weights(folder: Path) -> bool:
+    """Are there trained weights that :func:`load_network` would read?"""
+    return (folder / INDEX).is_file() or (folder / WEIGHTS).is_file()
 
 
 def check_weights(folder: Path) -> None:

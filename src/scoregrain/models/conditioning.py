@@ -137,7 +137,7 @@ def _text_and_size(config: Mapping[str, Any], space: tuple[int, ...]) -> Inputs:
     return {"text_embeds": _zeros(left), "time_ids": Neutral(torch.tensor([ids]).float(), f"{ids}: {words}")}
 
 
-def fill(inputs: Inputs, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def fill(inputs: Inputs, given: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Values of all inputs, given ones first, and what to record of each.
 
     Raises:
@@ -149,7 +149,8 @@ def fill(inputs: Inputs, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise InvalidInputError(f"the network takes no input '{name}'{nearest(name, known)}; {takes}")
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != 1:
-            raise InvalidInputError(f"conditioning['{name}'] must be one tensor (1, ...) for all samples")
+            example = f": torch.tensor([{value}])" if isinstance(value, int | float) else ""
+            raise InvalidInputError(f"conditioning['{name}'] must be one tensor (1, ...) for all samples{example}")
     filled = {name: neutral for name, neutral in inputs.items() if neutral is not None and name not in given}
     if missing := [name for name in inputs if name not in filled and name not in given]:
         raise InvalidInputError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Configuration:
         name: what messages and reports call the network.
         prediction: what the network predicts, None where nobody says.
         folder: where its weights would lie, None for a dictionary or a JSON file.
+        noise: the configuration of a pipeline's scheduler, None where there is none.
     """
 
     class_name: str
@@ -36,6 +38,31 @@ class Configuration:
     name: str
     prediction: str | None = None
     folder: Path | None = None
+    noise: dict[str, Any] | None = None
+
+    @property
+    def noise_schedule(self) -> str | None:
+        """Name of the pipeline's noise schedule if it states one: ``linear`` and ``cosine`` are ours."""
+        if self.noise is None or self.prediction == "flow":
+            return None
+        if (class_name := str(self.noise.get("_class_name"))).startswith(PRECONDITIONED):
+            return f"of {class_name}"
+        values = _NOISE | self.noise
+        word = str(values["beta_schedule"])
+        if self.noise.get("trained_betas") is not None:
+            return "trained_betas"
+        if self.noise.get("rescale_betas_zero_snr"):
+            return f"{word}, rescaled to a terminal signal of zero"
+        if values["num_train_timesteps"] != _NOISE["num_train_timesteps"]:
+            return f"{word} of {values['num_train_timesteps']} steps"
+        if word == "squaredcos_cap_v2":
+            return "cosine"
+        ours = all(values[key] == _NOISE[key] for key in ("beta_start", "beta_end"))
+        return word if word == "linear" and ours else f"{word} from {values['beta_start']} to {values['beta_end']}"
+
+
+# what diffusers' schedulers are without these entries: our linear schedule
+_NOISE = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
 
 
 def read_configuration(
@@ -56,10 +83,16 @@ def read_configuration(
     if path.is_dir():
         return _read_folder(path, prediction)
     if not path.is_file():
-        raise InvalidInputError(f"no such file or folder: '{path}'; expected a diffusers configuration")
+        hub = "; models on a hub are not looked up: name a local folder" if looks_like_hub(str(config)) else ""
+        raise InvalidInputError(f"no such file or folder: '{path}'; expected a diffusers configuration{hub}")
     if path.suffix != ".json":
         raise InvalidInputError(f"'{path}' is no .json file; expected a diffusers configuration or its folder")
     return _configuration(read_json(path), f"'{path}'", path.stem, prediction)
+
+
+def looks_like_hub(word: str) -> bool:
+    """Is it like the name of a model on a hub, ``owner/name``?"""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", word) is not None and not word.endswith(".json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,9 +125,10 @@ def _read_folder(folder: Path, prediction: str | None) -> Configuration:
             "name the folder of the network itself"
         )
     scheduler = folder / ("scheduler" if parts != ["."] else ".") / "scheduler_config.json"
-    if prediction is None and scheduler.is_file():
-        prediction = _prediction(read_json(scheduler), scheduler)
-    return _model_folder(folder / parts[0], name, prediction)
+    noise = read_json(scheduler) if scheduler.is_file() else None
+    if prediction is None and noise is not None:
+        prediction = _prediction(noise, scheduler)
+    return replace(_model_folder(folder / parts[0], name, prediction), noise=noise)
 
 
 def _model_folder(folder: Path, name: str, prediction: str | None) -> Configuration:

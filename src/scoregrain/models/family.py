@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import random
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from scoregrain._random import stream, stream_seed
 INIT_POLICIES = ("as-is", "unzero-head", "unzero-all")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NetworkFamily:
     """Networks of one architecture, drawn from its own random initialisation.
 
@@ -64,6 +66,11 @@ class NetworkFamily:
                 raise InvalidInputError(f"unknown {what} '{word}'{nearest(word, known)}; known: {', '.join(known)}")
         if self.trained and self.init != "as-is":
             raise InvalidInputError(f"'{self.name}' is trained: no layer is re-drawn, init must be 'as-is'")
+
+    def __repr__(self) -> str:
+        how = [self.prediction, *([f"init {self.init}"] if self.init != "as-is" else [])]
+        kind = "trained, " if self.trained else ""
+        return f"NetworkFamily('{self.name}', shape {self.shape}, {kind}{', '.join(how)})"
 
     @classmethod
     def from_preset(cls, name: str, *, init: str = "as-is") -> NetworkFamily:
@@ -225,9 +232,11 @@ def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> T
     except ScoregrainError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = textwrap.shorten(str(error), 300, placeholder=" ...")
+        dtype = "" if x.dtype == torch.float32 else f" and dtype {str(x.dtype).removeprefix('torch.')}"
         raise ScoregrainError(
-            f"the network failed on an input of shape {tuple(x.shape)}: {type(error).__name__}: {text[:300]}"
+            f"the network failed on an input of shape {tuple(x.shape)}{dtype}: {type(error).__name__}: {text}"
+            f"{_calling(network, x)}"
         ) from error
     if isinstance(output, tuple):
         output = output[0]
@@ -239,9 +248,33 @@ def evaluate(network: nn.Module | Callable[..., Any], x: Tensor, t: Tensor) -> T
     if output.shape != x.shape:
         raise InvalidInputError(
             f"the network returned shape {tuple(output.shape)} for an input of shape {tuple(x.shape)}; "
-            "a score network returns the shape it is given"
+            f"a score network returns the shape it is given{_learned_variance(output, x)}{_calling(network, x)}"
         )
     return output
+
+
+def _learned_variance(output: Tensor, x: Tensor) -> str:
+    """What to do about an output with a variance beside the prediction."""
+    channels = x.shape[1]
+    twice = output.shape == (len(x), 2 * channels, *x.shape[2:])
+    return f": return only the first {channels} channels, without the learned variance" if twice else ""
+
+
+def _calling(network: nn.Module | Callable[..., Any], x: Tensor) -> str:
+    """What may be wrong with the way a network is called."""
+    hint = ""
+    if x.ndim == 3 and x.shape[1] > 4:  # two numbers look like an image's height and width
+        hint = f"; the shape of one input is C H W: for grey images --shape 1 {x.shape[1]} {x.shape[2]}"
+    forward = network.forward if isinstance(network, nn.Module) else network
+    try:
+        takes = [p for p in inspect.signature(forward).parameters.values() if p.default is p.empty]
+    except (TypeError, ValueError):
+        return hint
+    names = [p.name for p in takes if p.kind is not p.VAR_KEYWORD]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in takes)
+    if not variadic and (len(names) != 2 or names[0] in ("t", "time", "timestep", "timesteps", "sigma")):
+        hint += f"; it is called as network(x, t) with t an integer tensor (N,), and takes ({', '.join(names)})"
+    return hint
 
 
 def unzero(network: nn.Module, shape: tuple[int, ...], policy: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ TIMES = (0, 10, 100, 500, 999)
 BLIND = 1e-5
 
 
-def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...]) -> float:
+def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...], *, name: str = "") -> float:
     """How much the output depends on the noise level: 0 means time-blind (MATH A11).
 
     The output's standard deviation over five noise levels, for one fixed Gaussian input, divided by the
@@ -25,6 +25,7 @@ def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...]) -> float:
     Args:
         model: called as ``model(x, t)``.
         shape: ``(C, *space)`` of one input.
+        name: how the warning calls the model; by default its class.
 
     Returns:
         The ratio, without unit; 0 for a network whose output is zero.
@@ -44,11 +45,22 @@ def timestep_sensitivity(model: nn.Module, shape: tuple[int, ...]) -> float:
     spread = output.var(dim=0, unbiased=False).mean().sqrt()
     sensitivity = float(spread / rms) if rms > 0 else 0.0
     if sensitivity < BLIND:
-        warnings.warn(
-            "this network is time-blind: its output does not depend on the noise level t. A usual cause is one channel "
-            "per GroupNorm group, as in the iddpm presets: the normalisation removes the time embedding, for any "
-            "weights (MATH A11). Use fewer groups, as the unet presets do, unless you reproduce published results.",
-            TimeBlindWarning,
-            stacklevel=2,
-        )
+        called = name or type(model).__name__
+        warnings.warn(time_blind(called, grouped=one_channel_groups(model)), TimeBlindWarning, stacklevel=2)
     return sensitivity
+
+
+def one_channel_groups(model: nn.Module) -> bool:
+    """Has it a GroupNorm with one channel in each group, which removes what is added before it (MATH A11)?"""
+    return any(isinstance(m, nn.GroupNorm) and m.num_groups == m.num_channels for m in model.modules())
+
+
+def time_blind(name: str, *, grouped: bool) -> str:
+    """What is said of a time-blind network, and of the cause where it is seen."""
+    said = f"'{name}' is time-blind: its output does not depend on the noise level."
+    if not grouped:
+        return said
+    return (
+        f"{said} It has GroupNorm layers with one channel in each group, which remove a time embedding for any "
+        "weights: use fewer groups, as the unet presets do, unless you reproduce published results."
+    )

@@ -38,6 +38,7 @@ class TimeNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, times: Tensor) -> None:
         super().__init__()
+        _check_network(network)
         _check_table(times)
         self.network = network
         self.register_buffer("times", times.double())
@@ -64,6 +65,7 @@ class SigmaNetwork(TimeNetwork):
     """
 
     def __init__(self, network: nn.Module, sigmas: Tensor) -> None:
+        _check_network(network)
         _check_sigmas(sigmas)
         super().__init__(network, sigmas)
 
@@ -89,6 +91,7 @@ class AzulaNetwork(TimeNetwork):
     scales: Tensor
 
     def __init__(self, denoiser: nn.Module, sigmas: Tensor) -> None:
+        _check_network(denoiser)
         _check_sigmas(sigmas)
         schedule: Any = denoiser.schedule
         sigmas = sigmas.double()
@@ -104,8 +107,22 @@ class AzulaNetwork(TimeNetwork):
         return mean
 
 
-def _check_table(table: Tensor) -> None:
+def _check_network(network: Any) -> None:
+    """Refuse what is no network, such as the table that comes after it."""
+    if not isinstance(network, nn.Module):
+        raise InvalidInputError(
+            f"the first argument is a {type(network).__name__}, expected the network; the table comes second, as in "
+            "SigmaNetwork(network, sigmas)"
+        )
+
+
+def _check_table(table: Any) -> None:
     """Refuse a table that has not one finite number for each t."""
+    if not isinstance(table, Tensor):
+        hint = "; take its sigmas: linear_schedule().sigmas" if hasattr(table, "sigmas") else ""
+        raise InvalidInputError(
+            f"the table is a {type(table).__name__}, expected a tensor of {LEVELS} numbers, one for each t{hint}"
+        )
     if table.shape != (LEVELS,) or not torch.isfinite(table).all():
         raise InvalidInputError(
             f"the table must hold {LEVELS} finite numbers, one for each t from 0 to {LEVELS - 1}, got shape "

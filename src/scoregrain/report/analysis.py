@@ -25,6 +25,7 @@ from scoregrain.report.cautions import cautions
 from scoregrain.report.energy import energies
 from scoregrain.report.result import ImagesSummary, Report
 from scoregrain.report.uncertainty import mean_share_error
+from scoregrain.schedules import Schedule
 
 _EXAMPLES = 16
 
@@ -38,6 +39,7 @@ def analyze(
     seed: int = 0,
     device: torch.device | str | None = None,
     rank: int | str | None = None,
+    schedule: Schedule | None = None,
     geometry: Geometry | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -53,6 +55,7 @@ def analyze(
         seed: root of all random streams.
         device: where networks run.
         rank: how many leading directions to measure.
+        schedule: noise schedule; linear with 1000 steps by default.
         geometry: a geometry of this family that is measured already; none is measured then.
         progress: called with (networks measured, networks planned).
 
@@ -85,6 +88,7 @@ def analyze(
                 seed=seed,
                 device=device,
                 rank=rank,
+                schedule=schedule,
                 probe=DataProbe(images, family.prediction) if family.trained else None,
                 progress=progress,
             )
@@ -129,7 +133,7 @@ def report_on(geometry: Geometry, images: Images) -> Report:
         mean_share_error=share_error,
         energy=energy,
         centred_energy=centred_energy,
-        warnings=cautions(geometry, data, alignment, centred),
+        warnings=cautions(geometry, data, images, alignment, centred),
     )
 
 

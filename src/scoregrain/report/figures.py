@@ -12,6 +12,7 @@ from scoregrain.align.alignment import ROUNDING
 from scoregrain.geometry import Geometry
 from scoregrain.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, figure, log_axis
 from scoregrain.report.energy import Energy
+from scoregrain.report.subject import subject
 from scoregrain.report.wording import kind_of, number
 
 _MARKS = {"identifiable": ("o", BLUE), "cluster": ("s", ORANGE), "null": ("x", GREY), "unknown": ("o", GREY)}
@@ -73,13 +74,13 @@ def _paint_spectrum(axes: Any, geometry: Geometry) -> None:
 
 def _label(geometry: Geometry, kind: str, count: int) -> str:
     """Legend text of one kind of direction."""
-    multiplicity = geometry.structure.multiplicity
-    alone = "identifiable on its own" if multiplicity == 1 else f"in identifiable eigenspaces of {multiplicity}"
+    size = geometry.structure.multiplicity
+    many = f"{count}" if size == 1 else f"{count // size} eigenspace{'s' if count > size else ''} of {size}"
     return {
-        "identifiable": f"{alone}: {count}",
-        "cluster": f"known only together with others (cluster): {count}",
-        "null": f"{'zero' if geometry.exact else 'zero within accuracy'}: {count}",
-        "unknown": "no error bars: fewer than 16 groups of networks",
+        "identifiable": f"identifiable: {many}",
+        "cluster": f"known only together with others (cluster): {many}",
+        "null": f"{'zero' if geometry.exact else 'zero within accuracy'}: {many}",
+        "unknown": f"no error bars: fewer than 16 groups of {subject(geometry).units}",
     }[kind]
 
 
@@ -163,7 +164,8 @@ def _scale_painter(places: Sequence[Place]) -> Callable[[Any], None]:
 def _paint_place(axes: Any, y: int, place: Place, left: float) -> None:
     """A grey bar from the minimum to the maximum, the value with its error on it."""
     start = max(place.minimum, left)
-    axes.annotate(place.label, (left, y), (2, 20), textcoords="offset points", va="bottom", color=INK)
+    clear = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line at chance crosses no words
+    axes.annotate(place.label, (left, y), (2, 20), textcoords="offset points", va="bottom", color=INK, bbox=clear)
     axes.plot([start, place.maximum], [y, y], color=GREY, lw=7, alpha=0.3, solid_capstyle="butt")
     smallest = number(place.minimum if place.minimum > ROUNDING else 0.0, 2)
     if place.minimum < left:
@@ -173,4 +175,4 @@ def _paint_place(axes: Any, y: int, place: Place, left: float) -> None:
     x, error = max(place.value, left), place.error or 0.0
     text = number(place.value if place.value > ROUNDING else 0.0)
     axes.errorbar([x], [y], xerr=[[min(error, 0.9 * x)], [error]], fmt="D", color=GREEN, ms=6, capsize=3)
-    axes.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", color=GREEN)
+    axes.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", color=GREEN, bbox=clear)

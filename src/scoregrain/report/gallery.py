@@ -100,9 +100,21 @@ def clusters_by_index(geometry: Geometry) -> list[Cluster]:
     return [clusters[k] for k in range(geometry.known)]
 
 
+def strip_note(geometry: Geometry) -> str:
+    """Of what the strip shows one picture."""
+    if len(_strip_clusters(geometry)) == 1:
+        return "The pictures are single directions, none of which is told apart from the others."
+    return "One picture of each eigenspace or cluster is shown; the gallery below has the others."
+
+
+def _strip_clusters(geometry: Geometry) -> list[Cluster]:
+    """The clusters above zero; all where none is."""
+    return [c for c in geometry.clusters if not c.null] or geometry.clusters
+
+
 def strip_figure(geometry: Geometry) -> str:
     """The first and the last eight eigenspaces or clusters, one direction of each."""
-    shown = [c for c in geometry.clusters if not c.null] or geometry.clusters
+    shown = _strip_clusters(geometry)
     if len(shown) == 1:  # nothing is told apart: the plain directions
         cluster = shown[0]
         tiles = [(k, cluster) for k in cluster.indices[:: _repeat(geometry)]]
@@ -124,7 +136,7 @@ def strip_figure(geometry: Geometry) -> str:
 def _title(two_rows: bool, complete: bool) -> str:
     if two_rows:
         return f"Largest eigenvalues (top) and {'smallest above zero' if complete else 'last ones measured'} (bottom)"
-    return "One direction of each eigenspace"
+    return "Largest eigenvalue first"
 
 
 def _paint_tile(axes: Any, geometry: Geometry, k: int, cluster: Cluster) -> None:

@@ -12,21 +12,24 @@ from scoregrain.align import Alignment
 from scoregrain.geometry import Geometry
 from scoregrain.report.drawing import contact_sheet
 from scoregrain.report.figures import Place, alignment_figure, energy_figure, spectrum_figure
-from scoregrain.report.gallery import gallery_data, strip_figure
+from scoregrain.report.gallery import gallery_data, strip_figure, strip_note
 from scoregrain.report.result import Report
+from scoregrain.report.subject import subject
 from scoregrain.report.tables import Row, alignment_rows, cluster_rows, method_rows, network_rows
 
 
-def render(report: Report, *, command: str = "") -> str:
+def render(report: Report, *, command: str = "", examples: bool = True) -> str:
     """The report as one self-contained HTML page."""
-    geometry = report.geometry
+    geometry, words = report.geometry, subject(report.geometry)
     gallery = gallery_data(geometry)
     texts = {
+        **{name: getattr(words, name) for name in ("finding", "mean", "comparison", "conjecture", "caption", "units")},
         "title": f"{report.model} and {report.images.name}",
         "headline": _sentence(report.headline),
         "second_line": _sentence(report.second_line),
-        "data_line": _data_line(report),
+        "data_line": _data_line(report, examples),
         "gallery_line": _gallery_line(geometry, gallery["total"], len(gallery["index"])),
+        "strip_note": strip_note(geometry),
         "cluster_note": cluster_rows(geometry)[1],
     }
     blocks = {
@@ -38,6 +41,7 @@ def render(report: Report, *, command: str = "") -> str:
         "cluster_table": _cells(cluster_rows(geometry)[0]),
         "method_table": _rows(method_rows(geometry, command)),
         "gallery_json": json.dumps(gallery, ensure_ascii=True).replace("<", "\\u003c"),
+        "examples": _examples(report) if examples else "",
         **_figures(report),
     }
     escaped = {name: html.escape(text) for name, text in texts.items()}
@@ -96,9 +100,9 @@ def _figures(report: Report) -> dict[str, str]:
             f"to {float(geometry.eigenvalues[-1]):.2g} on a logarithmic axis.",
         ),
         "strip_figure": _image(
-            strip_figure(geometry), "Directions with the largest and with the smallest eigenvalues, as images."
+            strip_figure(geometry),
+            "One direction of each eigenspace or cluster with the largest and the smallest eigenvalues, as images.",
         ),
-        "examples": _image(contact_sheet(report.images.examples), "Examples of the images.", "pixels"),
         "mean_image": _image(contact_sheet(report.images.mean[None].float()), "The mean image.", "pixels"),
     }
 
@@ -111,9 +115,14 @@ def _image(uri: str, text: str, kind: str = "plot") -> str:
     return f'<img class="{kind}" src="{uri}" alt="{html.escape(text)}">'
 
 
-def _data_line(report: Report) -> str:
+def _examples(report: Report) -> str:
+    picture = _image(contact_sheet(report.images.examples), "Examples of the images.", "pixels")
+    return f"<figure>{picture}<figcaption>Examples</figcaption></figure>"
+
+
+def _data_line(report: Report, examples: bool) -> str:
     shape = "×".join(map(str, report.geometry.shape))
-    notes = " ".join(report.images.notes)
+    notes = " ".join([*report.images.notes, *([] if examples else ["No examples are shown."])])
     return f"{report.images.name}: {report.data.count} images of {shape} (channels×height×width). {notes}".rstrip()
 
 

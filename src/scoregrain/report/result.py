@@ -38,7 +38,7 @@ class ImagesSummary:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """How data lie to the grain of an untrained network (MATH A5), with everything it was computed from.
+    """How data lie to the grain of a network (MATH A5), with everything it was computed from.
 
     Attributes:
         geometry: G of the networks.
@@ -108,13 +108,16 @@ class Report:
         cleaned: dict[str, Any] = _finite(result)
         return cleaned
 
-    def save_html(self, path: str | os.PathLike[str], *, overwrite: bool = False, command: str = "") -> Path:
+    def save_html(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, command: str = "", examples: bool = True
+    ) -> Path:
         """Write the report as one self-contained page, all of it or nothing.
 
         Args:
             path: the file to write.
             overwrite: replace an existing file.
             command: the command line that made the report, shown in it.
+            examples: show some of the images; their mean is shown in any case.
 
         Raises:
             InvalidInputError: the file exists and ``overwrite`` is false, or it is a folder.
@@ -127,7 +130,7 @@ class Report:
             raise InvalidInputError(f"'{target}' is a folder, expected the name of a file")
         if target.exists() and not overwrite:
             raise InvalidInputError(f"'{target}' exists; choose another file or replace it with overwrite=True")
-        text = render(self, command=command)
+        text = render(self, command=command, examples=examples)
         try:
             _write(target, text)
         except OSError as error:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scoregrain.align import Alignment
 from scoregrain.align.alignment import ROUNDING
 from scoregrain.geometry import Cluster, Geometry, summary
+from scoregrain.report.subject import subject
 from scoregrain.report.uncertainty import effective_rank_error
-from scoregrain.report.wording import index_ranges, kind_of, measured, number, overlap_text, percent
+from scoregrain.report.wording import index_ranges, kind_of, measured, number, overlap_text, percent, told_apart
 
 if TYPE_CHECKING:
     from scoregrain.report.result import Report
@@ -40,12 +41,14 @@ class Row(NamedTuple):
 
 def network_rows(geometry: Geometry) -> list[Row]:
     """Numbers of the networks' geometry."""
-    s, size = summary(geometry), geometry.size
+    s, size, words = summary(geometry), geometry.size, subject(geometry)
     networks = "none: closed form (exact)" if geometry.exact else f"{geometry.count}"
-    clusters = f"{len(geometry.clusters)}" if geometry.has_errors else "unknown"
+    clusters, told = (
+        (f"{len(geometry.clusters)}", told_apart(geometry)) if geometry.has_errors else ("unknown", "unknown")
+    )
     relative = "0 (exact)" if geometry.exact else _share(geometry.relative_error)
     return [
-        Row("Networks measured", networks, "untrained, each drawn anew"),
+        Row(f"{words.draws.capitalize()} measured", networks, words.drawn),
         Row("Relative error", relative, "estimated error of the whole geometry over its size (Frobenius norms)"),
         Row("Largest eigenvalue", measured(s["lambda_max"], s["lambda_max_error"]), "mean square of the output there"),
         Row(*_last(geometry, s)),
@@ -55,7 +58,7 @@ def network_rows(geometry: Geometry) -> list[Row]:
             measured(s["effective_rank"], effective_rank_error(geometry)),
             f"trace over largest eigenvalue; {size} would be a network without grain",
         ),
-        Row("Directions identifiable", _identifiable(geometry), "told apart from all others by this measurement"),
+        Row("Identifiable", told, "told apart from all others by this measurement"),
         Row("Clusters", clusters, "what is told apart: single directions, and groups known only as a whole"),
     ]
 
@@ -73,23 +76,6 @@ def _last(geometry: Geometry, s: dict[str, Any]) -> tuple[str, str, str]:
     return "Smallest eigenvalue", value, "the same along the weakest direction"
 
 
-def _identifiable(geometry: Geometry) -> str:
-    """Count of what is told apart; exact structure makes eigenspaces of several directions."""
-    if not geometry.has_errors:
-        return "unknown"
-    size = geometry.structure.multiplicity
-    if size == 1:
-        return f"{geometry.identifiable} of {_leading(geometry)}{geometry.known}"
-    return (
-        f"{geometry.eigenspaces} of {_leading(geometry)}{geometry.known // size} eigenspaces of {size} directions each"
-    )
-
-
-def _leading(geometry: Geometry) -> str:
-    """A word before how many directions are known, where they are not all."""
-    return "" if geometry.sketch is None else "the leading "
-
-
 def alignment_rows(report: Report) -> list[Row]:
     """Numbers of the alignment, of the data as they are and with the mean image removed."""
     a, data = report.alignment, report.data
@@ -97,7 +83,11 @@ def alignment_rows(report: Report) -> list[Row]:
         Row("Images", f"{data.count}", "relative error of their second moment: " + _share(data.relative_error)),
         Row("Alignment", measured(a.natural, a.error), "mean over images x of xᵀGx, G the network's geometry"),
         Row("Chance", measured(a.haar_mean, _chance_error(report)), _spread(a)),
-        Row("Alignment over chance", measured(a.of_chance, a.of_chance_error), _error_parts(a)),
+        Row(
+            "Alignment over chance",
+            measured(a.of_chance, a.of_chance_error),
+            _error_parts(a, subject(report.geometry).units),
+        ),
         *_range_rows(a),
         Row("Place in that range", _place(a), "0 smallest, 1 largest; with the error of the alignment alone"),
     ]
@@ -143,8 +133,8 @@ def _spread(a: Alignment) -> str:
     return f"mean over data turned at random; their standard deviation is {number(a.haar_std, 2)}"
 
 
-def _error_parts(a: Alignment) -> str:
-    parts = (("networks", a.error_networks), ("images", a.error_images))
+def _error_parts(a: Alignment, units: str) -> str:
+    parts = ((units, a.error_networks), ("images", a.error_images))
     texts = [f"{number(error, 2)} from the {what}" for what, error in parts if error]
     return "of the error, " + ", ".join(texts) if texts else "1 is chance"
 
@@ -174,19 +164,20 @@ def method_rows(geometry: Geometry, command: str) -> list[Row]:
     """How the geometry was measured, from its ``info``."""
     from scoregrain import __version__
 
-    info = geometry.info
-    first = int(info.get("first", 0))
-    networks = "closed form: no network is drawn" if geometry.exact else f"{first} to {first + geometry.count - 1}"
+    info, family = geometry.info, geometry.info.get("family") or {}
+    trained, sampled = info.get("trained"), not geometry.exact
     rows = [
         ("Command", command),
         ("Model", info.get("model")),
         ("Parameters", info.get("parameters")),
         ("Output stands for", info.get("prediction")),
-        ("Initialisation", info.get("init")),
-        ("Networks", networks),
+        ("Conditioning, held fixed", _conditioning(family)),
+        ("Output used", family.get("output")),
+        ("Initialisation", "none: trained weights" if trained else info.get("init")),
+        (subject(geometry).units.capitalize(), _drawn(geometry)),
         ("Seed", info.get("seed")),
-        ("Drawn", "" if geometry.exact else _reasoned(info.get("draw"), info.get("draw_reason"))),
-        ("Run", "" if geometry.exact else _reasoned(info.get("execution"), info.get("device"))),
+        ("Drawn", sampled and not trained and _reasoned(info.get("draw"), info.get("draw_reason"))),
+        ("Run", sampled and _reasoned(info.get("execution"), info.get("device"))),
         ("Last layer", _head(info)),
         ("Structure", _STRUCTURES[geometry.structure.kind] if geometry.structure.multiplicity > 1 else ""),
         ("Symmetry", geometry.symmetry.name if geometry.symmetry else "none used"),
@@ -197,7 +188,25 @@ def method_rows(geometry: Geometry, command: str) -> list[Row]:
         ("Seconds", info.get("seconds")),
         ("Versions", f"scoregrain {__version__}, torch {info.get('torch', 'unknown')}"),
     ]
-    return [Row(label, str(value)) for label, value in rows if value not in (None, "")]
+    return [Row(label, str(value)) for label, value in rows if value not in (None, False, "")]
+
+
+def _drawn(geometry: Geometry) -> str:
+    """Indices of what was drawn: parts that are merged, or later parts, need not begin at 0."""
+    if geometry.exact:
+        return "closed form: no network is drawn"
+    parts: list[list[int]] = []
+    for start, stop in sorted((group.start, group.stop) for group in geometry.groups):
+        if parts and parts[-1][1] == start:
+            parts[-1][1] = stop
+        else:
+            parts.append([start, stop])
+    return ", ".join(f"{start} to {stop - 1}" for start, stop in parts)
+
+
+def _conditioning(family: dict[str, Any]) -> str:
+    """Inputs beside image and noise level."""
+    return "; ".join(f"{name}: {words}" for name, words in family.get("conditioning", {}).items())
 
 
 def _reasoned(what: Any, why: Any) -> str:

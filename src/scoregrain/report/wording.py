@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from scoregrain.align.alignment import ROUNDING
-from scoregrain.geometry import Cluster
+from scoregrain.geometry import Cluster, Geometry
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -78,6 +78,13 @@ def kind_of(cluster: Cluster, multiplicity: int) -> str:
     if cluster.overlap is None:
         return "unknown"
     return "identifiable" if cluster.identifiable and len(cluster.indices) == multiplicity else "cluster"
+
+
+def told_apart(geometry: Geometry) -> str:
+    """How much the measurement tells apart, of what is known: directions, or the eigenspaces of an exact structure."""
+    size, leading = geometry.structure.multiplicity, "" if geometry.sketch is None else "the leading "
+    what = "directions" if size == 1 else f"eigenspaces of {size} directions each"
+    return f"{geometry.eigenspaces} of {leading}{geometry.known // size} {what}"
 
 
 def describe(cluster: Cluster, multiplicity: int) -> str:
