@@ -10,6 +10,7 @@ from scoregrain.geometry import GaussianProbe, Geometry, data_geometry, measure_
 from scoregrain.geometry.form import SketchForm
 from scoregrain.geometry.moments import LEAF, Group, Moments
 from scoregrain.geometry.sketch import TEST_COLUMNS, Sketch, make_sketch, nystrom
+from scoregrain.geometry.spectrum import gram_dual
 from scoregrain.geometry.structure import ChannelStructure, DenseStructure, TokenStructure
 from scoregrain.geometry.symmetry import Flip, Transposition
 from scoregrain.models import NetworkFamily
@@ -82,6 +83,31 @@ def test_merged_shards_are_the_single_pass():
     merged = Geometry("network", DenseStructure(SHAPE), Moments(groups[::-1]), sketch=sketch)
     torch.testing.assert_close(merged.eigenvalues, once.eigenvalues, rtol=1e-12, atol=0)
     assert math.isclose(merged.trace, once.trace, rel_tol=1e-12)
+
+
+# K3 -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "rank"), [(100, 100), (40, 7)])
+def test_the_gram_dual_has_the_spectrum_of_the_second_moment(count, rank):
+    """Fewer samples than dimensions: the same nonzero eigenvalues, orthonormal vectors, the right scale."""
+    rows = normal(count, rank, seed=3) @ normal(rank, R, seed=4) * torch.linspace(2, 0.1, R)
+    values, vectors = gram_dual(rows)
+    s = rows.T @ rows / count
+    expected = torch.linalg.eigvalsh(s).flip(0)[:rank]
+    assert len(values) == rank
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-10 * float(expected[0]))
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(rank, dtype=torch.float64), rtol=0, atol=1e-10)
+    torch.testing.assert_close(s @ vectors, vectors * values, rtol=0, atol=1e-10 * float(expected[0]))
+
+
+def test_few_large_images_have_their_exact_leading_directions():
+    images = normal(80, 1, 66, 66, seed=5) + 0.3 * normal(1, 1, 66, 66, seed=6)
+    geometry = data_geometry(images, rank=12)
+    values, vectors = gram_dual(images.flatten(1))
+    torch.testing.assert_close(geometry.eigenvalues, values[:12], rtol=1e-8, atol=0)
+    cosines = (geometry.eigenvectors * vectors[:, :12]).sum(0).abs()
+    torch.testing.assert_close(cosines, torch.ones(12, dtype=torch.float64), rtol=0, atol=1e-8)
 
 
 # the test matrix ----------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from scoregrain._random import stream
 from scoregrain.geometry.core import MAX_SIZE, Geometry
 from scoregrain.geometry.moments import GROUP_BYTES, Group, Moments
 from scoregrain.geometry.sketch import DEFAULT_RANK, Sketch, make_sketch
-from scoregrain.geometry.spectrum import MIN_GROUPS
+from scoregrain.geometry.spectrum import MIN_GROUPS, gram_dual
 from scoregrain.geometry.structure import DenseStructure
 
 MAX_GROUPS = 64
+FEW = 1024  # images whose leading directions come exactly from their Gram matrix
 _BLOCK = 1024  # images in float64 at a time
 
 
@@ -79,7 +80,9 @@ def _sketch(rows: Tensor, mean: Tensor, structure: DenseStructure, rank: int | s
     def product(omega: Tensor, _: int) -> Tensor:
         return sum((b.T @ (b @ omega) for b in _blocks(rows, mean)), torch.zeros_like(omega))
 
-    return make_sketch(structure, None, rank, product)
+    few = 1 < len(rows) <= min(FEW, structure.size)
+    start = gram_dual(rows.double() - mean)[1] if few and bool((rows != mean).any()) else None
+    return make_sketch(structure, None, rank, product, start)
 
 
 def _total(rows: Tensor, mean: Tensor, sketch: Sketch | None) -> Tensor:

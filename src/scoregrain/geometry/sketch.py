@@ -86,7 +86,9 @@ class Sketch:
         return known + sum(float(per_column[sector == s].mean()) for s in range(self.sectors))
 
 
-def make_sketch(structure: Structure, symmetry: Symmetry | None, rank: int, product: Product) -> Sketch:
+def make_sketch(
+    structure: Structure, symmetry: Symmetry | None, rank: int, product: Product, start: Tensor | None = None
+) -> Sketch:
     """Choose Ω for a measurement (MATH C4, range finder).
 
     Args:
@@ -94,6 +96,7 @@ def make_sketch(structure: Structure, symmetry: Symmetry | None, rank: int, prod
         symmetry: verified symmetry, None without one.
         rank: leading directions wanted.
         product: ``product(X, p)`` returns ``S X`` for the S of a pilot p = 0, 1, …
+        start: leading directions that are known already, ``(r, k)``; random ones make up for what is missing.
 
     Raises:
         InvalidInputError: the rank is not positive, or so large that a sketch would save nothing.
@@ -114,6 +117,8 @@ def make_sketch(structure: Structure, symmetry: Symmetry | None, rank: int, prod
     sector = torch.cat([torch.arange(parts).repeat_interleave(n) for n in (width, TEST_COLUMNS)])
     normal = to_sectors(normal, sector, symmetry, layout)
     basis, test = normal[:, : parts * width], normal[:, parts * width :]
+    if start is not None:
+        basis = torch.cat([start, basis], dim=1)[:, : parts * width]
     for power in range(POWERS):
         basis = _orthonormal(to_sectors(product(basis, power), sector[: parts * width], symmetry, layout), sector)
     test = to_sectors(test - basis @ (basis.T @ test), sector[parts * width :], symmetry, layout)

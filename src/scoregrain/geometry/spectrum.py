@@ -66,6 +66,23 @@ def decompose(matrix: Tensor, bases: Sequence[Tensor] | None) -> Spectrum:
     return in_order(values, vectors, sector)
 
 
+def gram_dual(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigen-decomposition of ``(1/N) Σ x xᵀ`` of N < D samples from their N × N Gram matrix (MATH C4).
+
+    Args:
+        rows: samples, float64 ``(N, D)``.
+
+    Returns:
+        The k ≤ N eigenvalues above rounding, descending, and their orthonormal eigenvectors ``(D, k)``. All other
+        directions are a null space: nothing is known about them.
+    """
+    values, q = torch.linalg.eigh(rows @ rows.T / len(rows))
+    values, q = values.flip(0), q.flip(1)
+    found = values > len(rows) * torch.finfo(torch.float64).eps * values[0]
+    values, q = values[found], q[:, found]
+    return values, rows.T @ q / (len(rows) * values).sqrt()
+
+
 def in_order(values: Tensor, vectors: Tensor, sector: Tensor) -> Spectrum:
     """The spectrum of unsorted eigenvalues, vectors and sectors."""
     order = values.argsort(descending=True, stable=True)
