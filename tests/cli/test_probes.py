@@ -69,3 +69,8 @@ def test_leading_directions_resume_and_merge_to_the_same_bits(command):
         assert torch.equal(Geometry.load(folder).moments.total(), plain.moments.total())
     command.runs("measure", *WIDE, "--networks", "64", "--directions", "1", "--out", "other")
     command.refuses("merge", "s1", "other", code=2, saying="rank (2 and 1)")
+    words = ("measure", *WIDE, "--networks", "64", "--like", "s1")
+    command.runs(*words, "--directions", "2", "--out", "alike")
+    assert Geometry.load("alike").info["test_matrix"] == Geometry.load("s1").info["test_matrix"]
+    command.refuses(*words, "--directions", "1", code=2, saying="like= measured 2 leading directions")
+    command.refuses(*words[:-1], "nowhere", "--directions", "2", code=2, saying="'nowhere'")

@@ -352,6 +352,12 @@ def test_a_part_measured_elsewhere_shares_its_test_matrix(unet):
     assert alike.sketch is other
 
 
-def test_a_whole_geometry_has_no_test_matrix_to_share(unet):
+def test_a_test_matrix_that_does_not_fit_is_refused(unet):
     with pytest.raises(InvalidInputError, match="no test matrix to share"):
         measure_geometry(unet, 64, rank=4, like=measure_geometry(unet, 64))
+    like = measure_geometry(unet, 64, rank=4)
+    for rank in (5, None):
+        with pytest.raises(InvalidInputError, match=r"like= measured 4 leading directions .* --directions 4"):
+            measure_geometry(unet, 64, rank=rank, like=like)
+    with pytest.raises(InvalidInputError, match="known in closed form"):
+        measure_geometry(NetworkFamily.from_preset("dit-16/8"), like=like)

@@ -23,7 +23,6 @@ from scoregrain.geometry.plan import Plan
 from scoregrain.geometry.probe import Probe, ZeroProbe
 from scoregrain.geometry.ranges import shard_range, shard_words
 from scoregrain.geometry.running import Measurement, Progress, find_device
-from scoregrain.geometry.sketch import Sketch
 from scoregrain.geometry.spectrum import MIN_GROUPS
 from scoregrain.models import NetworkFamily
 from scoregrain.schedules import Schedule, linear_schedule
@@ -126,25 +125,32 @@ def measure_geometry(
                 rank=rank,
             )
             if (closed := plan.closed_form()) is None:
-                plan.start(device, _given_sketch(extend, like))
+                _start(plan, device, extend, like)
+            elif like is not None:
+                raise InvalidInputError(f"'{family.name}' is known in closed form: it takes no test matrix (--like)")
         ranks.same(identity(_info(plan)) | asdict(request))
         if closed is not None:
             return _result(plan, Moments([Group(0, 1, closed)]), began, exact=True)
         groups, journal = _measured_before(plan, ranks, request, state, extend)
         workers = threads if plan.device.type == "cpu" else 1
         measurement = Measurement(plan, ranks, groups, journal=journal, workers=workers, progress=progress)
-        try:
-            for target in _targets(measurement, request):
-                measurement.reach(range(request.first, request.first + target))
-        except (KeyboardInterrupt, ScoregrainError) as error:
-            kept = measurement.moments
-            geometry = _result(plan, kept, began, shard=request.shard) if kept.groups else None
-            if isinstance(error, KeyboardInterrupt):
-                raise MeasurementInterruptedError(geometry) from None
-            if geometry is None:
-                raise
-            raise MeasurementFailedError(str(error), geometry) from error
-        return _result(plan, measurement.moments, began, shard=request.shard)
+        return _measured(measurement, request, began)
+
+
+def _measured(measurement: Measurement, request: _Request, began: float) -> Geometry:
+    """Measure what is asked for; what stops it carries what was measured before."""
+    try:
+        for target in _targets(measurement, request):
+            measurement.reach(range(request.first, request.first + target))
+    except (KeyboardInterrupt, ScoregrainError) as error:
+        kept = measurement.moments
+        geometry = _result(measurement.plan, kept, began, shard=request.shard) if kept.groups else None
+        if isinstance(error, KeyboardInterrupt):
+            raise MeasurementInterruptedError(geometry) from None
+        if geometry is None:
+            raise
+        raise MeasurementFailedError(str(error), geometry) from error
+    return _result(measurement.plan, measurement.moments, began, shard=request.shard)
 
 
 def _check_family(family: Any) -> None:
@@ -186,12 +192,18 @@ def _result(
     return Geometry("network", plan.structure, moments, symmetry=plan.symmetry, sketch=sketch, exact=exact, info=info)
 
 
-def _given_sketch(extend: Geometry | None, like: Geometry | None) -> Sketch | None:
-    """The test matrix of an earlier measurement or of another part."""
+def _start(plan: Plan, device: torch.device, extend: Geometry | None, like: Geometry | None) -> None:
+    """Make a plan ready, with the test matrix of another part or of an earlier measurement where there is one."""
+    given = like or extend
     if like is not None and like.sketch is None:
         raise InvalidInputError("like= has no test matrix to share: all of its directions were measured")
-    given = like or extend
-    return None if given is None else given.sketch
+    plan.start(device, None if given is None else given.sketch)
+    if like is not None and like.sketch is not None and plan.sketch is not like.sketch:
+        raise InvalidInputError(
+            f"like= measured {like.sketch.rank} leading directions of a geometry of reduced size "
+            f"{like.structure.reduced}: ask for the same of the same networks (rank={like.sketch.rank}, "
+            f"--directions {like.sketch.rank})"
+        )
 
 
 # what is asked for -----------------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ def _explained(class_name: str) -> Iterator[None]:
         yield
     except ScoregrainError:
         raise
-    except Exception as error:
+    except Exception as error:  # diffusers checks little: a bad value can raise anything, deep in a layer
         text = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise InvalidInputError(
             f"{class_name} cannot be built from this configuration: {type(error).__name__}: {text}"

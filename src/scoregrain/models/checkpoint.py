@@ -37,7 +37,7 @@ def load_network(folder: Path, network_class: Any) -> nn.Module:
             low_cpu_mem_usage=False,  # the other way needs accelerate
             output_loading_info=True,
         )
-    except Exception as error:
+    except Exception as error:  # damaged files, other shapes: diffusers, safetensors and torch each raise their own
         text = textwrap.shorten(str(error), 300, placeholder=" ...")
         misfit = " shape" in text or "size mismatch" in text
         what = "are not those of its config.json" if misfit else "cannot be loaded"
