@@ -13,10 +13,12 @@ from scoregrain.operators import (
     ChannelKronecker,
     DenseOperator,
     DiagonalOperator,
+    FourierOperator,
     FunctionOperator,
     IdentityOperator,
     LowRankOperator,
     Operator,
+    RotatedOperator,
     TokenKronecker,
 )
 from tests.reference import dense_operators as reference
@@ -118,4 +120,63 @@ def extension_cases() -> list[Case]:
     ]
 
 
-CASES = [*dense_cases(), *kronecker_cases(), *spectral_cases(), *extension_cases()]
+@dataclass(frozen=True)
+class Turn:
+    """A rotation as operators know it: a matrix W, applied to arrays."""
+
+    matrix: Tensor
+    shape: tuple[int, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x.reshape(*x.shape[: -len(self.shape)], -1) @ self.matrix.T.to(x)).reshape(x.shape)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return (x.reshape(*x.shape[: -len(self.shape)], -1) @ self.matrix.to(x)).reshape(x.shape)
+
+
+def even_power(*size: int, zeros: int = 0) -> Tensor:
+    """Random even powers between 0.5 and 3.5, those of the ``zeros`` first pairs of mirrored places zero."""
+    generator = torch.Generator().manual_seed(sum(size))
+    power = 0.5 + 3 * torch.rand(size, generator=generator, dtype=torch.float64)
+    mirror = power.flip(tuple(range(power.ndim))).roll([1] * power.ndim, tuple(range(power.ndim)))
+    even = (power + mirror) / 2
+    even[even <= even.flatten().sort().values[zeros - 1]] = 0.0 if zeros else even.min()
+    return even
+
+
+def fourier_cases() -> list[Case]:
+    powers = {"1d": even_power(6), "odd": even_power(5, 3), "mixed": even_power(4, 3), "3d": even_power(2, 3, 2)}
+    powers |= {"one-point": even_power(1), "band": even_power(4, 5, zeros=6), "column": even_power(3, 1)}
+    rank = {name: 2 * int((power > 0).sum()) for name, power in powers.items()}
+    return [
+        Case(
+            f"fourier-{name}",
+            FourierOperator((2, *power.shape), power),
+            reference.stationary(power, 2),
+            rank[name],
+        )
+        for name, power in powers.items()
+    ]
+
+
+def rotated_cases() -> list[Case]:
+    power, w = even_power(2, 3), reference.random_orthonormal(6, 6, seed=8)
+    singular = reference.random_psd(6, 4, seed=9)
+    turn = Turn(w, (1, 2, 3))
+    return [
+        Case(
+            "rotated-fourier",
+            RotatedOperator(FourierOperator((1, 2, 3), power), turn),
+            w.T @ reference.stationary(power, 1) @ w,
+            6,
+        ),
+        Case(
+            "rotated-singular",
+            RotatedOperator(DenseOperator.from_matrix((1, 2, 3), singular), turn),
+            w.T @ singular @ w,
+            4,
+        ),
+    ]
+
+
+CASES = [*fourier_cases(), *rotated_cases(), *dense_cases(), *kronecker_cases(), *spectral_cases(), *extension_cases()]

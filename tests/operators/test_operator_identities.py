@@ -99,6 +99,12 @@ def test_pseudo_inverse(case: Case) -> None:
 
 
 @every_case
+def test_projector_on_the_support(case: Case) -> None:
+    u = support(case.dense, case.rank)
+    close(case.operator.projector().to_dense(), u @ u.T)
+
+
+@every_case
 def test_root_and_pseudo_inverse_commute(case: Case) -> None:
     x = draw(case.operator, 2)
     close(case.operator.sqrt().pinv() @ x, case.operator.pinv().sqrt() @ x)

@@ -135,7 +135,7 @@ def test_a_basis_is_cast_once() -> None:
     x = torch.ones(1, 4)
     assert operator._basis is not None
     assert operator._basis.like(x) is operator._basis.like(x)
-    assert operator._basis.matrix.dtype == torch.float64
+    assert operator._basis.value.dtype == torch.float64
 
 
 def test_a_cpu_generator_serves_a_named_device() -> None:

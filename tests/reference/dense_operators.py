@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -81,3 +82,21 @@ def circulant(power: Tensor, channels: int) -> Tensor:
             for k in range(n):
                 a[i, j] += power[k] * math.cos(2 * math.pi * k * (i - j) / n) / n
     return channel_kronecker(channels, a)
+
+
+def stationary(power: Tensor, channels: int) -> Tensor:
+    """A covariance on a periodic grid of any dimension: F⁻¹ diag(power) F with the DFT matrix written out."""
+    size = tuple(power.shape)
+    places = [torch.tensor(place, dtype=torch.float64) for place in _places(size)]
+    sides = torch.tensor(size, dtype=torch.float64)
+    n = len(places)
+    a = torch.zeros(n, n, dtype=torch.float64)
+    for i in range(n):
+        for j in range(n):
+            phases = [2 * math.pi * float((k * (places[i] - places[j]) / sides).sum()) for k in places]
+            a[i, j] = sum(float(p) * math.cos(phase) for p, phase in zip(power.flatten(), phases, strict=True)) / n
+    return channel_kronecker(channels, a)
+
+
+def _places(size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*(range(side) for side in size)))

@@ -95,19 +95,19 @@ def check_columns(matrix: Tensor, rows: int, columns: int) -> Tensor:
     return matrix
 
 
-class Basis:
-    """Eigenvectors as columns, float64 (rows, k), with the cast last used."""
+class Constant:
+    """A float64 tensor that does not change, eigenvectors or gains, with the cast last used."""
 
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
-        self._cast = matrix
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        self._cast = value
 
     def like(self, x: Tensor) -> Tensor:
-        """Return the matrix in the dtype and on the device of ``x``."""
+        """Return the tensor in the dtype and on the device of ``x``."""
         if self._cast.dtype != x.dtype or self._cast.device != x.device:
             # Kept, since a training loop asks for the same cast at every step.
             with torch.inference_mode(False):
-                self._cast = self.matrix.to(device=x.device, dtype=x.dtype)
+                self._cast = self.value.to(device=x.device, dtype=x.dtype)
         return self._cast
 
 
@@ -121,7 +121,7 @@ class SpectralFactor:
         values = check_values(eigenvalues, size)
         self.size = len(values)
         self.values, vectors = descending(values, check_columns(eigenvectors, self.size, self.size))
-        self.basis = Basis(vectors)
+        self.basis = Constant(vectors)
 
     def apply(self, f: SpectralFunction, x: Tensor) -> Tensor:
         """Return f(matrix) x along the last axis of ``x`` (..., n)."""

@@ -129,6 +129,10 @@ class Operator:
         """Return the pseudo-inverse: the inverse on the support, zero elsewhere."""
         return self._on_support(torch.reciprocal)
 
+    def projector(self) -> Operator:
+        """Return the orthogonal projector on the support."""
+        return self._on_support(torch.ones_like)
+
     def inverse(self) -> Operator:
         """Return the inverse.
 

@@ -52,4 +52,4 @@ class DenseOperator(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        return self._spectrum.values, self._spectrum.basis.matrix
+        return self._spectrum.values, self._spectrum.basis.value

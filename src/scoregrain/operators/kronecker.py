@@ -58,7 +58,7 @@ class ChannelKronecker(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        vectors = _repeat_vectors(self._spectrum.basis.matrix, self._channels)
+        vectors = _repeat_vectors(self._spectrum.basis.value, self._channels)
         # Rows come as (pixel, channel); the array has them as (channel, pixel).
         return self._eigenvalues(), vectors.view(-1, self._channels, self.size).transpose(0, 1).flatten(0, 1)
 
@@ -118,7 +118,7 @@ class TokenKronecker(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        vectors = _repeat_vectors(self._spectrum.basis.matrix, self._inner)
+        vectors = _repeat_vectors(self._spectrum.basis.value, self._inner)
         return self._eigenvalues(), vectors[self._inverse_permutation]
 
 

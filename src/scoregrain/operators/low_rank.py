@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.operators._spectrum import Basis, SpectralFunction, check_columns, check_values, descending
+from scoregrain.operators._spectrum import Constant, SpectralFunction, check_columns, check_values, descending
 from scoregrain.operators.base import Operator
 
 
@@ -39,7 +39,7 @@ class LowRankOperator(Operator):
         if not 0.0 <= residual < math.inf:
             raise InvalidInputError(f"residual must be finite and at least 0, got {residual}")
         values = check_values(eigenvalues)
-        self._basis = Basis(check_columns(eigenvectors, self.size, len(values)))
+        self._basis = Constant(check_columns(eigenvectors, self.size, len(values)))
         # One tensor, the residual last, so that a spectral function is called once.
         self._values = torch.cat((values, torch.tensor([residual], dtype=torch.float64)))
 
@@ -54,6 +54,6 @@ class LowRankOperator(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        known = self._basis.matrix
+        known = self._basis.value
         complement = torch.linalg.qr(known, mode="complete").Q[:, known.shape[1] :]
         return descending(self._eigenvalues(), torch.cat((known, complement), dim=1))
