@@ -10,15 +10,28 @@ import pytest
 import scoregrain
 
 ROOT = Path(scoregrain.__file__).parent
-EVERYTHING = {"operators", "schedules", "models", "datasets", "geometry", "align", "report", "cli"}
+EVERYTHING = {
+    "operators",
+    "schedules",
+    "models",
+    "datasets",
+    "noise",
+    "geometry",
+    "align",
+    "diffusion",
+    "report",
+    "cli",
+}
 ARROWS = {
     "operators": set(),
     "schedules": set(),
     "models": set(),
     "datasets": {"operators"},
+    "noise": {"operators"},
     "geometry": {"operators", "schedules", "models"},
     "align": {"operators", "geometry"},
-    "report": {"operators", "schedules", "models", "datasets", "geometry", "align"},
+    "diffusion": {"operators", "schedules", "noise"},
+    "report": EVERYTHING - {"report", "cli"},
     "cli": EVERYTHING - {"cli"},
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -24,14 +24,24 @@ def snippets(page):
 def test_extending_snippets_run():
     """Each is complete in itself."""
     blocks = snippets(ROOT / "docs" / "extending.md")
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "extending.md", "exec"), {})
 
 
+def test_the_noise_snippets_run():
+    """One after the other."""
+    names = {}
+    blocks = snippets(ROOT / "docs" / "noise.md")
+    assert len(blocks) == 5
+    for block in blocks:
+        exec(compile(block, "noise.md", "exec"), names)
+
+
 def test_the_readme_snippet_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (block,) = snippets(ROOT / "README.md")
-    exec(compile(block.replace("networks=4000", "networks=512"), "README.md", "exec"), {})
+    first, second = snippets(ROOT / "README.md")
+    exec(compile(first.replace("networks=4000", "networks=512"), "README.md", "exec"), {})
+    exec(compile(second, "README.md", "exec"), {})
     assert "these data run against the grain" in capsys.readouterr().out
     assert (tmp_path / "report.html").stat().st_size > 10_000

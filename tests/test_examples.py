@@ -16,7 +16,13 @@ def load(name):
 
 
 def test_every_example_is_tested():
-    tested = {"measure_a_preset", "your_own_network", "with_or_against_the_grain", "patch_size"}
+    tested = {
+        "measure_a_preset",
+        "one_noise_everywhere",
+        "your_own_network",
+        "with_or_against_the_grain",
+        "patch_size",
+    }
     assert {path.stem for path in EXAMPLES} == tested
 
 
@@ -53,3 +59,9 @@ def test_patch_size(capsys):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_say_how_to_run_them(path):
     assert f"python examples/{path.name}" in path.read_text()
+
+
+def test_one_noise_everywhere():
+    right, wrong = load("one_noise_everywhere").main(n=1000, steps=500)
+    assert float((right - 1).abs().max()) < 0.1
+    assert float((wrong - 1).abs().max()) > 0.3

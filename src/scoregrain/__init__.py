@@ -1,7 +1,8 @@
-"""scoregrain measures the grain of score networks: score anisotropy directions with error bars.
+"""scoregrain measures the grain of score networks and shapes the noise they are trained with.
 
 A geometry is a symmetric positive semi-definite operator that says how something spreads over directions. scoregrain
-measures the geometry of untrained networks and of data and aligns one with the other (arXiv 2510.22899).
+measures the geometry of untrained networks and of data, aligns one with the other (arXiv 2510.22899) and gives the
+forward noise of a diffusion any covariance, the same in training, sampling and scoring (arXiv 2510.09660).
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scoregrain._errors import InvalidInputError, ScoregrainError, TimeBlindWarning, ZeroOutputError
+    from scoregrain._errors import (
+        IllConditionedNoiseWarning,
+        InvalidInputError,
+        ScoregrainError,
+        TimeBlindWarning,
+        ZeroOutputError,
+    )
     from scoregrain.align import (
         Alignment,
         CrossFit,
@@ -22,6 +29,18 @@ if TYPE_CHECKING:
         rank_geometries,
     )
     from scoregrain.datasets import Images, load_images
+    from scoregrain.diffusion import (
+        DiffusionProcess,
+        GaussianMixtureScore,
+        GaussianScore,
+        sample,
+    )
+    from scoregrain.diffusion.scheduler_checks import check_scheduler
+    from scoregrain.diffusion.schedulers import (
+        ShapedDDIMScheduler,
+        ShapedDDPMScheduler,
+        ShapedDPMSolverMultistepScheduler,
+    )
     from scoregrain.geometry import (
         Cluster,
         DataProbe,
@@ -48,14 +67,35 @@ if TYPE_CHECKING:
         preset_names,
         timestep_sensitivity,
     )
-    from scoregrain.report import Report, analyze, rank
+    from scoregrain.noise import (
+        BandPass,
+        Blue,
+        Brown,
+        Custom,
+        EqualSNR,
+        Exponential,
+        ForwardNoise,
+        Pink,
+        PowerLaw,
+        Product,
+        TwoBand,
+        Weight,
+        White,
+    )
+    from scoregrain.report import NoisePreview, Report, analyze, preview_noise, rank
     from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
 
 __version__ = "0.1.0"
 
 # public name -> defining sub-package; imported on first use, so that `import scoregrain` stays fast
 _EXPORTS = {
-    "_errors": ("InvalidInputError", "ScoregrainError", "TimeBlindWarning", "ZeroOutputError"),
+    "_errors": (
+        "IllConditionedNoiseWarning",
+        "InvalidInputError",
+        "ScoregrainError",
+        "TimeBlindWarning",
+        "ZeroOutputError",
+    ),
     "align": (
         "Alignment",
         "CrossFit",
@@ -67,6 +107,18 @@ _EXPORTS = {
         "rank_geometries",
     ),
     "datasets": ("Images", "load_images"),
+    "diffusion": (
+        "DiffusionProcess",
+        "GaussianMixtureScore",
+        "GaussianScore",
+        "sample",
+    ),
+    "diffusion.scheduler_checks": ("check_scheduler",),
+    "diffusion.schedulers": (
+        "ShapedDDIMScheduler",
+        "ShapedDDPMScheduler",
+        "ShapedDPMSolverMultistepScheduler",
+    ),
     "geometry": (
         "Cluster",
         "DataProbe",
@@ -93,15 +145,35 @@ _EXPORTS = {
         "preset_names",
         "timestep_sensitivity",
     ),
-    "report": ("Report", "analyze", "rank"),
+    "noise": (
+        "BandPass",
+        "Blue",
+        "Brown",
+        "Custom",
+        "EqualSNR",
+        "Exponential",
+        "ForwardNoise",
+        "Pink",
+        "PowerLaw",
+        "Product",
+        "TwoBand",
+        "Weight",
+        "White",
+    ),
+    "report": ("NoisePreview", "Report", "analyze", "preview_noise", "rank"),
     "schedules": ("Schedule", "cosine_schedule", "linear_schedule"),
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names}
 
 __all__ = sorted(_HOME)
 
+# diffusers' pipelines load a class of ours only where they find its base class beside it
+_DIFFUSERS_BASES = ("ModelMixin", "SchedulerMixin")
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DIFFUSERS_BASES:
+        return getattr(importlib.import_module("diffusers"), name)
     if name not in _HOME:
         raise AttributeError(f"module 'scoregrain' has no attribute '{name}'")
     value = getattr(importlib.import_module(f"scoregrain.{_HOME[name]}"), name)

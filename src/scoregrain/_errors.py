@@ -22,6 +22,10 @@ class TimeBlindWarning(UserWarning):
     """The network ignores the noise level (MATH A11)."""
 
 
+class IllConditionedNoiseWarning(UserWarning):
+    """The variances of a noise span so many orders of magnitude that scores and likelihoods lose digits (MATH B6)."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the first known word that starts so or the closest, or an empty string."""
     known = list(known)

@@ -147,6 +147,7 @@ def even_power(*size: int, zeros: int = 0) -> Tensor:
 def fourier_cases() -> list[Case]:
     powers = {"1d": even_power(6), "odd": even_power(5, 3), "mixed": even_power(4, 3), "3d": even_power(2, 3, 2)}
     powers |= {"one-point": even_power(1), "band": even_power(4, 5, zeros=6), "column": even_power(3, 1)}
+    powers |= {"white": torch.full((2, 3), 1.5, dtype=torch.float64)}
     rank = {name: 2 * int((power > 0).sum()) for name, power in powers.items()}
     return [
         Case(

@@ -11,10 +11,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scoregrain import __version__
-from scoregrain._errors import InvalidInputError, ScoregrainError, TimeBlindWarning, nearest
+from scoregrain._errors import (
+    IllConditionedNoiseWarning,
+    InvalidInputError,
+    ScoregrainError,
+    TimeBlindWarning,
+    nearest,
+)
 from scoregrain.cli.ranks import is_leading, world_size
 
-COMMANDS = ("measure", "analyze", "merge", "align", "rank")
+OWN_WARNINGS = (TimeBlindWarning, IllConditionedNoiseWarning)
+COMMANDS = ("measure", "analyze", "merge", "align", "rank", "noise")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,12 +92,13 @@ def _plain_warnings() -> Iterator[None]:
         show = warnings.showwarning
 
         def plain(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, TimeBlindWarning):
+            if issubclass(category, OWN_WARNINGS):
                 if is_leading():
                     print(f"warning: {message}", file=sys.stderr)
             else:
                 show(message, category, *rest)
 
-        warnings.simplefilter("always", TimeBlindWarning)
+        for own in OWN_WARNINGS:
+            warnings.simplefilter("always", own)
         warnings.showwarning = plain  # type: ignore[assignment]
         yield

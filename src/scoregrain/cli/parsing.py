@@ -17,15 +17,24 @@ from scoregrain.cli.align import Align
 from scoregrain.cli.analyze import Analyze
 from scoregrain.cli.measure import Measure
 from scoregrain.cli.merge import Merge
+from scoregrain.cli.noise import Noise, check_action
 from scoregrain.cli.rank import Rank
 
-COMMANDS: dict[str, Any] = {"measure": Measure, "analyze": Analyze, "merge": Merge, "align": Align, "rank": Rank}
+COMMANDS: dict[str, Any] = {
+    "measure": Measure,
+    "analyze": Analyze,
+    "merge": Merge,
+    "align": Align,
+    "rank": Rank,
+    "noise": Noise,
+}
 _USAGE = {
     "measure": "scoregrain measure MODEL [options]",
     "align": "scoregrain align MODEL [DATA] [options]",
     "analyze": "scoregrain analyze MODEL [DATA] [options]",
     "rank": "scoregrain rank MODEL MODEL ... [--data DATA] [options]",
     "merge": "scoregrain merge DIR DIR ... [options]",
+    "noise": "scoregrain noise preview NOISE [options]",
 }
 _EXPECTED: dict[Any, str] = {
     int: "an integer",
@@ -69,8 +78,10 @@ def _flat(box: str) -> str:
 
 def _explain(said: str, command: str, words: list[str]) -> str:
     """Which word is wrong, and what was expected in its place."""
-    if "Missing from" in said:
-        return f"MODEL is missing: {_USAGE[command]}"
+    if match := re.search(r"Missing from scoregrain \w+: (\S+)", said):
+        if command == "noise" and words and not words[0].startswith("-"):
+            check_action(words[0])
+        return f"{match[1]} is missing: {_USAGE[command]}"
     if match := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w-]+)", said):
         return _explain_value(match[1], command, words)
     names = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]

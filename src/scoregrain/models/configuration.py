@@ -48,7 +48,9 @@ class Configuration:
         if (class_name := str(self.noise.get("_class_name"))).startswith(PRECONDITIONED):
             return f"of {class_name}"
         values = _NOISE | self.noise
-        word = str(values["beta_schedule"])
+        word = str(values["beta_schedule"]).removeprefix(
+            "shaped:"
+        )  # a shaped scheduler's, its levels are the stock ones
         if self.noise.get("trained_betas") is not None:
             return "trained_betas"
         if self.noise.get("rescale_betas_zero_snr"):

@@ -35,11 +35,17 @@ class IdentityOperator(Operator):
             raise InvalidInputError(f"scale must be finite and at least 0, got {scale}")
         self._scale = torch.tensor(scale, dtype=torch.float64)
 
+    def _matmul(self, x: Tensor) -> Tensor:
+        return self._scale.item() * x
+
     def _apply(self, f: SpectralFunction, x: Tensor) -> Tensor:
         return f(self._scale).to(x) * x
 
     def _eigenvalues(self) -> Tensor:
         return self._scale.repeat(self.size)
+
+    def _on_support(self, f: SpectralFunction) -> IdentityOperator:
+        return IdentityOperator(self.shape, f(self._scale).item() if self._scale > 0 else 0.0)
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""

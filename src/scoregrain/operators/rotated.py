@@ -45,10 +45,9 @@ class RotatedOperator(Operator):
         self._operator, self._rotation = operator, rotation
 
     def _apply(self, f: SpectralFunction, x: Tensor) -> Tensor:
-        shape = self.shape
-        turned = self._rotation(x.unflatten(-1, shape)).flatten(-len(shape))
-        image = self._operator._apply(f, turned).unflatten(-1, shape)
-        return self._rotation.inverse(image).flatten(-len(shape))
+        arrays = (*x.shape[:-1], *self.shape)
+        turned = self._rotation(x.reshape(arrays)).reshape(x.shape)
+        return self._rotation.inverse(self._operator._apply(f, turned).reshape(arrays)).reshape(x.shape)
 
     def _eigenvalues(self) -> Tensor:
         return self._operator.eigenvalues

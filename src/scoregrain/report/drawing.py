@@ -41,15 +41,21 @@ _STYLE = {
 
 def figure(paint: Callable[[Any], None], width: float = 5.6, height: float = 3.4) -> str:
     """Let ``paint`` fill a matplotlib figure of that size in inches; return it as an SVG data URI."""
+    return data_uri("image/svg+xml", render(paint, "svg", width, height))
+
+
+def render(paint: Callable[[Any], None], kind: str, width: float, height: float) -> bytes:
+    """Let ``paint`` fill a matplotlib figure of that size in inches; return the ``svg`` or ``png`` file."""
     import matplotlib
     from matplotlib.figure import Figure
 
+    dates = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}  # the same bytes every time
     with matplotlib.rc_context(_STYLE):
         canvas = Figure(figsize=(width, height), layout="constrained", dpi=150)
         paint(canvas)
         buffer = io.BytesIO()
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return data_uri("image/svg+xml", buffer.getvalue())
+        canvas.savefig(buffer, format=kind, metadata=dates)
+    return buffer.getvalue()
 
 
 def log_axis(axis: Any, low: float, high: float) -> None:

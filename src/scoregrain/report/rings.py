@@ -1,0 +1,104 @@
+"""Rings of equal radius in the frequency plane: the radially averaged power spectrum (MATH B4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scoregrain.noise import ForwardNoise
+from scoregrain.operators import FourierOperator, FrequencyGrid
+
+MOST = 64
+_BATCH = 2**21  # numbers drawn at once, whatever the shape
+
+
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """A partition of the frequencies: the constant alone, then rings of one width around it.
+
+    Attributes:
+        radius: Mean radius of each ring in cycles per pixel, float64 (R,), ascending; 0 for the constant.
+        count: Frequencies in each ring, int64 (R,).
+        index: The ring of every frequency, int64 (*size), in FFT layout.
+    """
+
+    radius: Tensor
+    count: Tensor
+    index: Tensor
+
+    @classmethod
+    def of(cls, grid: FrequencyGrid) -> Rings:
+        """Return the rings of width 1/N around k/N, N the longest side, at most 64."""
+        radius = grid.radius("raw")
+        nominal = (radius * min(max(grid.size), MOST)).round().long()
+        nominal = torch.where(radius > 0, nominal.clamp(min=1), 0)
+        _, index, count = torch.unique(nominal, return_inverse=True, return_counts=True)  # leaves no ring empty
+        return cls(_means(radius.reshape(-1), index.reshape(-1), count), count, index)
+
+    def mean(self, plane: Tensor) -> Tensor:
+        """Return the mean of ``plane`` (..., *size) over each ring, (..., R)."""
+        return _means(plane.flatten(-self.index.ndim), self.index.reshape(-1), self.count)
+
+
+def _means(values: Tensor, index: Tensor, count: Tensor) -> Tensor:
+    sums = values.new_zeros(*values.shape[:-1], len(count))
+    return sums.index_add(-1, index, values) / count
+
+
+def power_of(noise: ForwardNoise, shape: tuple[int, ...]) -> Tensor:
+    """Return E|F ε|² at every frequency for arrays of ``shape`` = (C, *space), mean over channels: float64 (*space).
+
+    Exact: w² where Σ is diagonal in Fourier space, else the sum of |F T e_j|² over all unit arrays e_j.
+    """
+    operator = noise.operator(shape)
+    if isinstance(operator, FourierOperator):
+        return operator.power
+    size = math.prod(shape)
+    total = torch.zeros(shape[1:], dtype=torch.float64)
+    for first, count in _batches(size, size):
+        unit = torch.zeros(count, size, dtype=torch.float64)
+        unit[torch.arange(count), torch.arange(first, first + count)] = 1.0
+        total += _spectrum(noise.colour(unit.reshape(-1, *shape)), shape).sum(0)
+    return total
+
+
+def measured_power(
+    noise: ForwardNoise,
+    rings: Rings,
+    shape: tuple[int, ...],
+    samples: int,
+    generator: torch.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the mean power of draws over each ring and its standard error from their spread, float64 (R,) each.
+
+    Memory does not grow with the samples.
+    """
+    sums = torch.zeros(2, len(rings.count), dtype=torch.float64)
+    for first, count in _batches(samples, math.prod(shape)):
+        drawn = noise.sample((count, *shape), generator, dtype=torch.float64)
+        power = rings.mean(_spectrum(drawn, shape))
+        sums += torch.stack([power.sum(0), power.square().sum(0)])
+        if progress is not None:
+            progress(first + count, samples)
+    mean = sums[0] / samples
+    variance = (sums[1] / samples - mean**2).clamp(min=0.0) * samples / (samples - 1)
+    return mean, (variance / samples).sqrt()
+
+
+def _spectrum(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """|F x|² of ``x`` (N, C, *space), mean over channels, (N, *space)."""
+    axes = tuple(range(2, 1 + len(shape)))
+    power: Tensor = torch.fft.fftn(x, dim=axes, norm="ortho").abs().square()
+    return power.mean(1)
+
+
+def _batches(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """First index and length of the parts of ``total`` arrays of ``size`` numbers."""
+    length = max(1, _BATCH // size)
+    for first in range(0, total, length):
+        yield first, min(length, total - first)

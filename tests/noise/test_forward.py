@@ -1,0 +1,299 @@
+"""The one noise object: law, action, identities, bad input (MATH B1, B2, C5; oracles N1, N2, N4, N10-N13, D12)."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from scoregrain._errors import IllConditionedNoiseWarning, InvalidInputError
+from scoregrain.align import Rotation
+from scoregrain.noise import ForwardNoise, PowerLaw, Weight, White
+from scoregrain.operators import DenseOperator, DiagonalOperator, FrequencyGrid, IdentityOperator, LowRankOperator
+from tests.reference import dense_operators as reference
+
+
+@dataclass(frozen=True)
+class Gains(Weight):
+    """The extension contract: any numbers, unchecked."""
+
+    values: tuple
+
+    def __call__(self, grid: FrequencyGrid) -> Tensor:
+        return torch.tensor(self.values, dtype=torch.float64)
+
+
+def white(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+SHAPES = [(1, 8), (2, 7), (1, 4, 4), (2, 5, 3), (1, 8, 7), (1, 2, 3, 4)]
+ring = Gains((2.0, 1.0, 0.0, 1.0))
+
+
+def noises(shape):
+    size = math.prod(shape)
+    dense = reference.random_psd(size, size, seed=1)
+    yield ForwardNoise(PowerLaw(-0.5))
+    yield ForwardNoise(PowerLaw(0.3), normalize="none")
+    yield ForwardNoise(PowerLaw(0.3, dc="zero"))
+    yield ForwardNoise(DenseOperator.from_matrix(shape, dense))
+    yield ForwardNoise(DenseOperator.from_matrix(shape, reference.random_psd(size, size // 2, seed=2)), "none")
+    yield ForwardNoise.in_basis(DenseOperator.from_matrix(shape, dense), gamma=1.0)
+    yield ForwardNoise(White())
+
+
+CASES = [(shape, index) for shape in SHAPES for index in range(7)]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def case(request):
+    shape, index = request.param
+    return shape, list(noises(shape))[index]
+
+
+def test_every_action_is_the_dense_one(case):
+    """colour = Σ^{1/2}, whiten its pseudo-inverse, project their product; log det and xᵀΣ⁺x against dense (N13)."""
+    shape, noise = case
+    sigma = noise.operator(shape).to_dense()
+    values, u = torch.linalg.eigh(sigma)
+    u, values = u[:, values > 1e-9 * values[-1]], values[values > 1e-9 * values[-1]]
+    x = white(5, *shape)
+    flat = x.reshape(5, -1)
+
+    def dense(f):
+        return (flat @ ((u * f) @ u.T)).reshape(x.shape)
+
+    torch.testing.assert_close(noise.colour(x), dense(values.sqrt()), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(noise.whiten(x), dense(values.rsqrt()), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(noise.project(x), dense(torch.ones_like(values)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(noise.precision(x), dense(1 / values), rtol=1e-8, atol=1e-8)
+    assert noise.rank(shape) == len(values)
+    assert noise.omits(shape) == (len(values) < math.prod(shape))
+    assert noise.log_det(shape) == pytest.approx(values.log().sum().item(), rel=1e-9, abs=1e-9)
+    torch.testing.assert_close(noise.mahalanobis(x), ((flat @ u) ** 2 / values).sum(1), rtol=1e-9, atol=1e-9)
+    if len(values) == math.prod(shape):
+        solved = (flat * torch.linalg.solve(sigma, flat.T).T).sum(1)
+        torch.testing.assert_close(noise.mahalanobis(x), solved, rtol=1e-9, atol=1e-9)
+
+
+def test_unit_noise_has_the_energy_of_white_noise(case):
+    shape, noise = case
+    mean = noise.operator(shape).trace() / math.prod(shape)
+    if noise.normalize == "unit":
+        assert mean == pytest.approx(1, rel=1e-12)
+
+
+def test_samples_have_the_covariance(case):
+    """The sampled second moment against Σ, entry by entry, within five standard errors."""
+    shape, noise = case
+    n = 20_000
+    x = noise.sample((n, *shape), torch.Generator().manual_seed(3), dtype=torch.float64).reshape(n, -1)
+    sigma = noise.operator(shape).to_dense()
+    variance = (sigma.diagonal()[:, None] * sigma.diagonal() + sigma**2) / n
+    assert bool(((x.T @ x / n - sigma).abs() <= 5 * variance.sqrt() + 1e-12).all())
+
+
+def test_a_ring_by_hand():
+    """N1: Σ = row (1.5, 1, .5, 1), variance 1.5 per pixel; T = row (1, .5, 0, .5)."""
+    noise = ForwardNoise(ring, normalize="none")
+    delta = torch.tensor([[[1.0, 0, 0, 0]]], dtype=torch.float64)
+    rows = noise.colour(delta)[0, 0], (noise.operator((1, 4)) @ delta)[0, 0]
+    torch.testing.assert_close(rows[0], torch.tensor([1, 0.5, 0, 0.5], dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(rows[1], torch.tensor([1.5, 1, 0.5, 1], dtype=torch.float64), atol=1e-12, rtol=0)
+    unit = ForwardNoise(ring).operator((1, 4)).to_dense()
+    torch.testing.assert_close(unit.diagonal(), torch.ones(4, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_power_law_by_hand():
+    """N4: the full plane decides mean and determinant, not the half that rfft keeps."""
+    raw = ForwardNoise(PowerLaw(-1, eps=0.1, dc="formula"), normalize="none")
+    assert raw.operator((1, 4, 4)).trace() / 16 == pytest.approx(10.524916138537, rel=1e-9)
+    unit = ForwardNoise(PowerLaw(-1, eps=0.1, dc="formula"))
+    assert unit.operator((1, 4, 4)).eigenvalues[0].sqrt().item() == pytest.approx(3.082411937583, rel=1e-9)
+    assert unit.log_det((1, 4, 4)) == pytest.approx(-12.523092364977, rel=1e-9)
+    assert unit.log_det((3, 4, 4)) == pytest.approx(3 * -12.523092364977, rel=1e-9)
+
+
+def test_white_is_randn_bit_for_bit():
+    """D12: not another path, yet the same numbers."""
+    expected = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(1))
+    drawn = ForwardNoise(White()).sample((3, 2, 5, 4), torch.Generator().manual_seed(1))
+    assert torch.equal(drawn, expected)
+
+
+def test_one_generator_for_each_array():
+    noise = ForwardNoise(PowerLaw(-0.3))
+    many = noise.sample((3, 1, 6, 6), [torch.Generator().manual_seed(i) for i in range(3)])
+    for i in range(3):
+        one = noise.sample((1, 1, 6, 6), torch.Generator().manual_seed(i))
+        torch.testing.assert_close(many[i : i + 1], one)
+    with pytest.raises(InvalidInputError, match="one generator or 3 of them, got 2"):
+        noise.sample((3, 1, 6, 6), [torch.Generator(), torch.Generator()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_half_precision_is_shaped_in_float32(dtype):
+    """The error is one rounding of the result, not one of a half-precision FFT."""
+    noise = ForwardNoise(PowerLaw(-0.5))
+    x = white(2, 1, 8, 7, dtype=dtype)
+    exact = noise.colour(x.double())
+    answer = noise.colour(x)
+    assert answer.dtype == dtype
+    assert float((answer.double() - exact).abs().max() / exact.abs().max()) <= max(torch.finfo(dtype).eps, 1e-6)
+
+
+def test_autocast_does_not_reach_the_noise():
+    noise = ForwardNoise.in_basis(DenseOperator.from_matrix((1, 4, 4), reference.random_psd(16, 16, seed=1)), 0.5)
+    x = white(2, 1, 4, 4, dtype=torch.float32)
+    plain = noise.colour(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(noise.colour(x), plain)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("kind", ["weight", "basis"])
+def test_compiles_into_one_graph(warm, kind):
+    """No break, the first time a size is seen either."""
+    if kind == "weight":
+        noise = ForwardNoise(PowerLaw(-0.5))
+    else:
+        noise = ForwardNoise.in_basis(DenseOperator.from_matrix((1, 4, 6), reference.random_psd(24, 24, seed=1)), 1.0)
+    x = white(2, 1, 4, 6)
+
+    def act(x):
+        return noise.colour(2 * x) + noise.whiten(x) + noise.project(x)
+
+    if warm:
+        expected = act(x)
+    torch._dynamo.reset()
+    answer = torch.compile(act, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(answer, expected if warm else act(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch.func.jvp itself
+def test_gradients_and_transforms_pass_through():
+    noise = ForwardNoise(PowerLaw(-0.5))
+    x = white(2, 1, 3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(noise.colour, x)
+    assert torch.autograd.gradcheck(noise.whiten, x)
+    rows = torch.func.vmap(lambda row: noise.colour(row[None])[0])(x)
+    torch.testing.assert_close(rows, noise.colour(x))
+    _, tangent = torch.func.jvp(noise.colour, (x.detach(),), (torch.ones_like(x),))
+    torch.testing.assert_close(tangent, noise.colour(torch.ones_like(x)))
+
+
+def test_a_noise_made_in_inference_mode_trains():
+    noise = ForwardNoise(PowerLaw(-0.5))
+    with torch.inference_mode():
+        noise.colour(torch.ones(1, 1, 4, 4))
+    x = torch.ones(1, 1, 4, 4, requires_grad=True)
+    noise.colour(x).sum().backward()
+    assert x.grad is not None
+
+
+# In a basis -----------------------------------------------------------------------------------------------
+
+
+def test_noise_in_a_basis_is_the_design_rule():
+    """T6: λ = (4, 1), γ = 1: s = (.4, 1.6), mean 1, rates λ s alike."""
+    geometry = DiagonalOperator((1, 2), torch.tensor([4.0, 1.0]))
+    sigma = ForwardNoise.in_basis(geometry, gamma=1.0).operator((1, 2)).to_dense()
+    torch.testing.assert_close(sigma, torch.diag(torch.tensor([0.4, 1.6], dtype=torch.float64)), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("gamma", [-2.0, -0.5, 0.0, 0.7, 1.0, 3.0])
+def test_the_condition_number_is_clipped(gamma):
+    """A null space does not make the noise infinite, nor zero."""
+    values = torch.tensor([1e6, 3.0, 1.0, 1e-3, 0.0, 0.0], dtype=torch.float64)
+    geometry = DiagonalOperator((1, 6), values, reference.random_orthonormal(6, 6, seed=3))
+    noise = ForwardNoise.in_basis(geometry, gamma, max_condition=1e4)
+    assert noise.condition_number((1, 6)) == pytest.approx(1e4 if gamma else 1.0, rel=1e-9)
+    assert noise.rank((1, 6)) == 6
+    order = torch.linalg.eigh(noise.operator((1, 6)).to_dense()).eigenvalues.flip(0)
+    expected = (values / 1e6).clamp(min=1e4 ** (-1 / abs(gamma)) if gamma else 1.0) ** -gamma
+    torch.testing.assert_close(order, (expected / expected.mean()).sort(descending=True).values, rtol=1e-9, atol=1e-12)
+
+
+def test_a_low_rank_geometry_far_beyond_dense_sizes():
+    """D = 12,288: the leading directions get less noise, the rest alike."""
+    shape = (3, 64, 64)
+    u = reference.random_orthonormal(12_288, 2, seed=4)
+    geometry = LowRankOperator(shape, torch.tensor([8.0, 2.0], dtype=torch.float64), u, 1.0)
+    noise = ForwardNoise.in_basis(geometry, gamma=1.0)
+    x = torch.stack([u[:, 0], u[:, 1]]).reshape(2, *shape)
+    scale = 12_288 / (12_286 + 1 / 2 + 1 / 8)
+    factors = torch.tensor([scale / 8, scale / 2], dtype=torch.float64).sqrt().reshape(2, 1, 1, 1)
+    torch.testing.assert_close(noise.colour(x), factors * x, rtol=1e-8, atol=1e-10)
+
+
+def test_rotated_noise_is_the_same_training():
+    """C5: W Σ_rotated Wᵀ = Σ, so noise drawn after the rotation is the rotated noise drawn before."""
+    shape = (1, 3, 4)
+    rotation = Rotation(reference.random_orthonormal(12, 12, seed=5), shape, "minimize")
+    noise = ForwardNoise(PowerLaw(-0.7))
+    turned = noise.rotated(rotation)
+    w = rotation.matrix
+    expected = w.T @ noise.operator(shape).to_dense() @ w
+    torch.testing.assert_close(turned.operator(shape).to_dense(), expected, rtol=1e-9, atol=1e-9)
+    x = white(4, *shape)
+    torch.testing.assert_close(rotation(turned.colour(x)), noise.colour(rotation(x)), rtol=1e-9, atol=1e-9)
+    assert turned.log_det(shape) == pytest.approx(noise.log_det(shape), rel=1e-9)
+    white_turned = ForwardNoise(White()).rotated(rotation).operator(shape).to_dense()
+    torch.testing.assert_close(white_turned, torch.eye(12, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
+# Bad input ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gains", "message"),
+    [
+        ((1.0, 2.0, 1.0, 1.0), "gains must be even"),  # N2
+        ((1.0, -1.0, 1.0, -1.0), "must be non-negative"),
+        ((0.0, 0.0, 0.0, 0.0), "zero at every frequency"),
+        ((1.0, math.inf, 1.0, math.inf), "overflow"),
+        ((1.0, math.nan, 1.0, math.nan), "not finite|overflow"),
+        ((1e200, 1.0, 1.0, 1.0), "overflow"),
+        ((1e7, 1.0, 1.0, 1.0), "condition number 1.0e.14"),
+        ((1.0, 1.0, 1.0), "shape"),
+    ],
+)
+def test_gains_no_noise_can_have(gains, message):
+    noise = ForwardNoise(Gains(gains))
+    with pytest.raises(InvalidInputError, match=message):
+        noise.sample((2, 1, 4))
+    with pytest.raises(InvalidInputError, match=message):  # again: nothing half-built is kept
+        noise.operator((1, 4))
+
+
+def test_a_large_condition_number_warns_once():
+    noise = ForwardNoise(Gains((1e4, 1.0, 1.0, 1.0)))
+    with pytest.warns(IllConditionedNoiseWarning, match=r"condition number 1.0e\+08"):
+        noise.sample((2, 1, 4))
+    noise.sample((2, 1, 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ForwardNoise(PowerLaw(1.0), normalize="units"), "did you mean 'unit'"),
+        (lambda: ForwardNoise("power-law:alpha=1"), "ForwardNoise.parse"),
+        (lambda: ForwardNoise(White()).sample((4, 4)), r"\(N, C, \*space\)"),
+        (lambda: ForwardNoise(White()).sample((1, 1, 2, 2, 2, 2)), r"\(N, C, \*space\)"),
+        (
+            lambda: ForwardNoise(IdentityOperator((1, 4))).sample((2, 1, 5)),
+            r"built for arrays \(N, 1, 4\), got \(N, 1, 5\)",
+        ),
+        (lambda: ForwardNoise(DiagonalOperator((1, 4), torch.zeros(4))), "zero"),
+        (lambda: ForwardNoise(White()).colour(torch.ones(1, 1, 4, dtype=torch.int64)), "floating-point"),
+        (lambda: ForwardNoise.in_basis(IdentityOperator((1, 4)), math.nan), "gamma must be finite"),
+        (lambda: ForwardNoise.in_basis(IdentityOperator((1, 4)), 1.0, 1e13), "max_condition"),
+        (lambda: ForwardNoise.in_basis(IdentityOperator((1, 4)), 1.0, 1.0), "max_condition"),
+        (lambda: ForwardNoise.in_basis(DiagonalOperator((1, 4), torch.zeros(4)), 1.0), "operator is zero"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InvalidInputError, match=message):
+        call()
