@@ -234,6 +234,7 @@ COSINE = {"beta_schedule": "squaredcos_cap_v2"}
             "scaled_linear from 0.0001 to 0.012, used is linear",
         ),
         ({"beta_end": 0.012}, (), "linear from 0.0001 to 0.012, used is linear"),
+        ({"beta_schedule": "shaped:linear"}, (), None),
         ({"num_train_timesteps": 500}, (), "linear of 500 steps, used is linear"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, (), None),
         ({"_class_name": "EDMEulerScheduler"}, ("--prediction", "edm"), "of EDMEulerScheduler, used is linear"),
