@@ -185,6 +185,8 @@ def test_words_that_are_no_command(command, words, saying):
         (["power-law"], "power-law needs alpha"),
         ([""], "the noise is empty"),
         (["power-law:alpha=-9"], "has condition number"),
+        (["power-law:alpha=1030"], "overflow or underflow"),
+        (["band-pass:low=1e12,high=2e12"], "is zero at every frequency"),
         (["band-pass:low=0.5,high=0.2"], "0 <= low < high"),
         (["band-pass:low=0.9,high=0.901"], "is zero at every frequency"),
         (["./nothing"], "is not a saved noise"),

@@ -1,3 +1,5 @@
+import inspect
+
 import diffusers
 import pytest
 import torch
@@ -54,6 +56,10 @@ DRAWING = {
 pytestmark = pytest.mark.filterwarnings("ignore")  # the stock schedulers' own
 
 
+def flow_options():
+    return inspect.signature(diffusers.FlowMatchEulerDiscreteScheduler.__init__).parameters
+
+
 def verdict(scheduler):
     try:
         check_scheduler(scheduler, NOISE)
@@ -94,6 +100,7 @@ def test_the_line_the_message_gives_makes_a_scheduler_that_passes(name, options,
     check_scheduler(names["scheduler"], NOISE)
 
 
+@pytest.mark.skipif("stochastic_sampling" not in flow_options(), reason="this diffusers has no stochastic flow")
 def test_a_stochastic_flow_is_told_to_become_deterministic():
     stock = diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
     assert "take a deterministic scheduler of its kind" in verdict(stock)
@@ -118,6 +125,22 @@ def test_noise_from_the_global_generator_is_seen_too():
     assert "Global draws white noise" in verdict(Global())
 
 
+def test_noise_from_a_generator_of_its_own_is_seen_too():
+    class Own(diffusers.DDIMScheduler):
+        own = torch.Generator().manual_seed(0)
+
+        def step(self, model_output, timestep, sample, return_dict=True):
+            return (sample + torch.randn(sample.shape, generator=self.own),)
+
+    class OwnInstance(Own):
+        def __init__(self):
+            super().__init__()
+            self.own = torch.Generator().manual_seed(0)
+
+    assert "Own draws white noise" in verdict(Own())
+    assert "OwnInstance draws white noise" in verdict(OwnInstance())
+
+
 def test_what_cannot_be_tried_is_refused_with_its_reason():
     assert "RePaintScheduler cannot be tried (TypeError: " in verdict(diffusers.RePaintScheduler())
 
@@ -128,6 +151,15 @@ def test_a_shaped_scheduler_passes_with_its_own_noise_only(kind):
     for other in ("power-law:alpha=-0.2", "white"):
         with pytest.raises(InvalidInputError, match=f"draws power-law:alpha=-0.3, the model was trained with {other}"):
             check_scheduler(kind(NOISE), ForwardNoise.parse(other))
+
+
+def test_what_is_no_scheduler_or_no_noise_is_refused():
+    for other in (object(), {}, diffusers.DDIMScheduler):
+        with pytest.raises(InvalidInputError, match=f"{type(other).__name__} cannot be tried .* take a deterministic"):
+            check_scheduler(other, NOISE)
+    for kind in (diffusers.DDIMScheduler, ShapedDDIMScheduler):
+        with pytest.raises(InvalidInputError, match="must be a ForwardNoise, got str"):
+            check_scheduler(kind(), "power-law:alpha=-0.3")
 
 
 def test_neither_the_scheduler_nor_the_generator_is_changed():

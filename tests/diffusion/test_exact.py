@@ -170,6 +170,24 @@ def test_the_answer_keeps_the_dtype_and_is_computed_in_float64():
         assert model.log_prob(rounded, 3).dtype == torch.float64
 
 
+def test_what_it_was_made_of_may_change_afterwards():
+    mean, covariance = data_law()
+    model = GaussianScore(mean.view(SHAPE), covariance, process_of())
+    before = model.mean(), model.covariance()
+    mean += 1
+    covariance *= 2
+    assert all(torch.equal(*pair) for pair in zip((model.mean(), model.covariance()), before, strict=True))
+
+
+def test_a_model_made_in_inference_mode_has_derivatives():
+    mean, covariance = data_law()
+    with torch.inference_mode():
+        model = GaussianScore(mean.view(SHAPE), covariance, process_of())
+    x = random_arrays(2).requires_grad_()
+    (gradient,) = torch.autograd.grad(model.log_prob(x, 20).sum(), x)
+    close(gradient, model.score(x, 20))
+
+
 def test_covariances_come_as_matrices_or_operators_and_means_flat_or_not():
     process, (mean, covariance) = process_of(), data_law()
     x = random_arrays(2)

@@ -111,6 +111,11 @@ def test_far_from_all_components_the_nearest_answers():
     close(model.responsibilities(draws(model, 60), 60).sum(1), torch.ones(5))
 
 
+def test_no_arrays_give_no_answers():
+    model, nothing = mixture(), torch.zeros(0, *SHAPE)
+    assert model(nothing, 60).shape == model.score(nothing, 60).shape == nothing.shape
+
+
 @pytest.mark.parametrize("t", [-1, 60])
 def test_draws_of_a_mixture_have_its_moments(t):
     model = mixture()
@@ -166,3 +171,12 @@ def test_weights_that_are_none_are_explained(weights, count, message):
 
 def test_its_name_says_what_it_is():
     assert repr(mixture()).startswith("GaussianMixtureScore(3 components, shape=(2, 3, 2), DiffusionProcess(")
+
+
+def test_a_number_of_samples_that_is_none():
+    process = DiffusionProcess(linear_schedule(1000))
+    mixture = GaussianMixtureScore([0.5, 0.5], torch.zeros(2, 1, 3), torch.eye(3).expand(2, 3, 3), process)
+    with pytest.raises(InvalidInputError, match="at least 1, got 0"):
+        mixture.sample(0)
+    with pytest.raises(InvalidInputError, match="at least 0, got -1"):
+        mixture.components[0].sample(-1)

@@ -8,6 +8,7 @@ import torch
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.exact import GaussianScore
 from scoregrain.diffusion.process import DiffusionProcess
+from scoregrain.models import SigmaNetwork, TimeNetwork
 from scoregrain.noise import ForwardNoise, PowerLaw, White
 from scoregrain.schedules import PREDICTIONS, linear_schedule
 from tests.diffusion.laws import (
@@ -253,6 +254,20 @@ def test_autocast_touches_the_network_alone():
     assert loss.item() != plain.item()
 
 
+def test_a_loss_compiles_into_one_graph():
+    process, x0, t = process_of(), random_arrays(4), torch.tensor([0, 3, 90, 199])
+
+    def loss(x0, t, xi):
+        return process.loss(network, x0, t, xi, weighting="whitened")
+
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    for steps in (t, t.flip(0)):
+        xi = random_arrays(4, seed=int(steps[0]))
+        close(compiled(x0, steps, xi), loss(x0, steps, xi))
+    drawn = torch.compile(lambda x0: process.loss(network, x0), fullgraph=True, backend="eager")
+    assert drawn(x0) != drawn(x0)
+
+
 def test_gradients_reach_the_parameters():
     process, layer = process_of("v_prediction"), torch.nn.Linear(2, 2).double()
     process.loss(lambda x, t: layer(x), random_arrays(4), 20).backward()
@@ -352,7 +367,8 @@ def test_level_outside_the_schedule():
     ("output", "message"),
     [
         (lambda x: torch.cat((x, x), 1), r"returned \(3, 4, 3, 2\) for arrays \(3, 2, 3, 2\): .* learned variances"),
-        (lambda x: (x,), "returned tuple for arrays"),
+        (lambda x: (), "returned tuple for arrays"),
+        (lambda x: [x], "returned list for arrays"),
     ],
 )
 def test_a_model_that_returns_something_else_is_explained(output, message):
@@ -360,14 +376,34 @@ def test_a_model_that_returns_something_else_is_explained(output, message):
         process_of().predict(lambda x, t: output(x), random_arrays(3), 4)
 
 
-def test_an_output_object_of_diffusers_will_do():
+def test_an_output_object_of_diffusers_will_do_or_a_tuple():
     class Output:
         def __init__(self, sample):
             self.sample = sample
 
     process, x = process_of(), random_arrays(3)
-    wrapped = process.predict(lambda x, t: Output(network(x, t)), x, 4)
-    assert torch.equal(wrapped.x0, process.predict(network, x, 4).x0)
+    for wrap in (Output, lambda y: (y, "more")):
+        wrapped = process.predict(lambda x, t: wrap(network(x, t)), x, 4)  # noqa: B023
+        assert torch.equal(wrapped.x0, process.predict(network, x, 4).x0)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "table", "prediction"),
+    [
+        (SigmaNetwork, linear_schedule(1000).sigmas, "edm"),
+        (TimeNetwork, torch.arange(1, 1001).double() / 1000, "flow"),
+    ],
+)
+def test_a_network_that_is_told_a_level_is_told_the_one_its_array_has(wrapper, table, prediction):
+    class Told(torch.nn.Module):
+        def forward(self, x, level):
+            told.append(level)
+            return x
+
+    told, process = [], process_of(prediction, T=1000)
+    for t in (0, 400, 999):
+        process.predict(wrapper(Told(), table), random_arrays(1), t)
+        close(told[-1], [process.level(t)[1]], rtol=1e-12)
 
 
 def test_words_it_does_not_know_come_with_their_neighbour():
@@ -389,6 +425,9 @@ def test_arrays_and_noise_that_do_not_fit_are_refused():
         process.noised(random_arrays(2), 3, random_arrays(1))
     with pytest.raises(InvalidInputError, match=r"arrays \(N, C, \*space\), got 2 dimensions"):
         process.noised(torch.zeros(2, 3), 3)
+    for x0 in (torch.zeros(2, 3), torch.zeros(())):
+        with pytest.raises(InvalidInputError, match=r"arrays \(N, C, \*space\), got"):
+            process.loss(network, x0)
 
 
 def test_a_band_without_noise_must_be_meant():

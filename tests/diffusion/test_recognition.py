@@ -38,6 +38,13 @@ def test_what_is_no_noise_of_unit_energy_is_neither(x):
     assert recognise(NOISE, x) is None
 
 
+@pytest.mark.parametrize("alpha", [-1.5, -2.0])
+@pytest.mark.parametrize("x", [torch.zeros(1, 1, 8, 8), 0.1 * white((1, 1, 8, 8)), torch.full((1, 1, 8, 8), 0.1)])
+def test_one_small_array_of_little_energy_is_neither(alpha, x):
+    """Under a law of many small variances even zeros are likelier than under white noise."""
+    assert recognise(ForwardNoise(PowerLaw(alpha=alpha)), x) is None
+
+
 def test_near_white_noise_and_few_numbers_decide_nothing():
     faint = ForwardNoise(PowerLaw(alpha=-0.001))
     assert recognise(faint, white()) is None
@@ -57,6 +64,10 @@ def test_one_large_array_is_enough():
     assert recognise(NOISE, x) == "white"
     x[1:] = 0.0  # only the first is looked at
     assert recognise(NOISE, x) == "white"
+
+
+def test_nothing_is_neither():
+    assert recognise(NOISE, white((0, 1, 28, 28))) is None
 
 
 def test_arrays_the_noise_does_not_fit_are_refused():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
+from scoregrain.align import Rotation
 from scoregrain.diffusion.ddim import DDIM
 from scoregrain.diffusion.exact import GaussianScore
 from scoregrain.diffusion.heun import Heun
@@ -142,6 +143,8 @@ def test_the_shape_comes_from_whoever_knows_it():
     assert torch.equal(draw(model=rectangular, shape=None), draw())
     with pytest.raises(InvalidInputError, match=r"does not say the shape of its arrays: give shape=\(C, \*space\)"):
         draw(shape=None)
+    rotation = Rotation(torch.eye(10).flip(0), SHAPE, "minimize")
+    assert draw(model=rotation.wrap(Linear()), shape=None, dtype=torch.float32).shape == (4, *SHAPE)
 
 
 def test_the_exact_model_that_ships_is_sampled_as_the_dense_reference():
@@ -212,12 +215,14 @@ def test_equal_seeds_give_equal_samples():
 # Errors ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("clip", [None, (-1, 1)])
 @pytest.mark.parametrize("name", ["ddpm", "heun", "dpm-solver++"])
 def test_a_model_that_breaks_stops_the_run_and_names_the_step(name, bad, clip):
     def breaks(x, t):
-        return MODEL(x, t) + (bad if int(t[0]) < 500 else 0)
+        output = MODEL(x, t)
+        output[1, 0, 3] += bad if int(t[0]) < 500 else 0
+        return output
 
     with pytest.raises(ScoregrainError, match="infinite or NaN at step 399 of 1000") as error:
         draw(model=breaks, sampler=name, clip=clip)

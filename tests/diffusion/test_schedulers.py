@@ -1,6 +1,7 @@
 import copy
 import inspect
 import json
+from dataclasses import dataclass
 
 import diffusers
 import pytest
@@ -13,7 +14,7 @@ from scoregrain import (
     ShapedDDPMScheduler,
     ShapedDPMSolverMultistepScheduler,
 )
-from scoregrain.noise import BandPass, ForwardNoise, PowerLaw, White
+from scoregrain.noise import BandPass, ForwardNoise, PowerLaw, Weight, White
 from scoregrain.noise.weights import Custom
 from scoregrain.operators import FrequencyGrid
 
@@ -159,6 +160,53 @@ def test_a_start_of_one_s_own_takes_the_extra_timestep_away(scheduler):
     torch.testing.assert_close(x, run(scheduler, white(), steps=5), rtol=1e-4, atol=1e-4)
 
 
+def test_timesteps_read_before_the_start_lose_the_extra_one_too(scheduler):
+    """As one does with what diffusers' ``retrieve_timesteps`` returns."""
+    scheduler.set_timesteps(5)
+    timesteps = scheduler.timesteps
+    x = scheduler.start_noise(SHAPE, seeded(0))
+    assert len(timesteps) == 5
+    for t in timesteps:
+        x = scheduler.step(model(x, t), t, x, generator=seeded(1)).prev_sample
+    torch.testing.assert_close(x, run(scheduler, white(), steps=5), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("setting", "starting"), [(True, True), (True, False), (False, True)])
+def test_the_extra_timestep_goes_under_inference_mode_too(scheduler, setting, starting):
+    with torch.inference_mode(setting):
+        scheduler.set_timesteps(5)
+        stock = scheduler.timesteps[1:].tolist()
+    with torch.inference_mode(starting):
+        scheduler.start_noise(SHAPE)
+    assert [int(t) for t in scheduler.timesteps] == stock
+    assert repr(scheduler.timesteps)
+
+
+def test_moved_timesteps_are_coloured_too(scheduler):
+    expected = run(scheduler, white(), steps=5)
+    scheduler.set_timesteps(5)
+    scheduler.timesteps = scheduler.timesteps.clone()  # as .to(device) returns them
+    x = white()
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, t), t, x, generator=seeded(1)).prev_sample
+    assert torch.equal(x, expected)
+
+
+def test_a_white_start_that_no_step_is_left_to_colour_is_refused(scheduler):
+    """After a run that was interrupted behind the extra step, or without the ``start_noise`` of the runs before."""
+    x = white((64, 1, 16, 16))
+    scheduler.set_timesteps(5)
+    scheduler.step(x, scheduler.timesteps[0], x)
+    with pytest.raises(InvalidInputError, match=r"the start is white, .* call set_timesteps before each run"):
+        scheduler.step(x, scheduler.timesteps[0], x)
+    scheduler.set_timesteps(5)
+    scheduler.start_noise(x.shape)
+    with pytest.raises(InvalidInputError, match=r"the start is white, .* draw with scheduler\.start_noise"):
+        scheduler.step(x, scheduler.timesteps[0], x)
+    scheduler.set_timesteps(5)
+    assert torch.equal(scheduler.step(x, scheduler.timesteps[0], x).prev_sample, NOISE.colour(x))
+
+
 def test_setting_the_timesteps_again_colours_again(scheduler):
     first = run(scheduler, white())
     assert torch.equal(run(scheduler, white()), first)
@@ -197,6 +245,12 @@ def test_a_start_that_is_already_shaped_is_refused(scheduler):
     x = NOISE.sample((64, 1, 16, 16), seeded(3))
     with pytest.raises(InvalidInputError, match=r"would get it twice: .* scheduler\.start_noise\(shape\)"):
         scheduler.step(x, scheduler.timesteps[0], x)
+    y = white(x.shape)  # the refused call was none
+    assert torch.equal(scheduler.step(y, scheduler.timesteps[0], y).prev_sample, NOISE.colour(y))
+
+
+def test_a_batch_of_none_runs(scheduler):
+    assert run(scheduler, white((0, 1, 6, 5)), lambda x, t: x).shape == (0, 1, 6, 5)
 
 
 @pytest.mark.parametrize("start", [torch.zeros(8, 1, 16, 16), torch.ones(8, 1, 16, 16)])
@@ -349,6 +403,9 @@ def test_the_noise_comes_as_an_object_a_string_or_not_at_all(kind):
     assert shaped().forward_noise == ForwardNoise(White())
     with pytest.raises(InvalidInputError, match="did you mean 'power-law'"):
         shaped("power-lav:alpha=1")
+    for other in (1000, PowerLaw(alpha=-0.6)):  # the first argument of the stock class; a weight
+        with pytest.raises(InvalidInputError, match=f"ForwardNoise or its string, got {type(other).__name__}"):
+            shaped(other)
 
 
 @pytest.mark.parametrize("kind", SHAPED)
@@ -425,6 +482,49 @@ def test_a_noise_with_tensors_lies_beside_the_configuration(tmp_path, scheduler)
     assert torch.equal(again.forward_noise.colour(white()), noise.colour(white()))
     with pytest.raises(InvalidInputError, match="load it from its folder"):
         kind.from_config(json.loads((tmp_path / "scheduler_config.json").read_text()))
+
+
+def test_a_noise_with_tensors_is_found_from_the_path_of_the_configuration_too(tmp_path, scheduler):
+    type(scheduler)(tensor_noise()).save_pretrained(tmp_path)
+    assert type(scheduler).from_pretrained(tmp_path / "scheduler_config.json").forward_noise == tensor_noise()
+
+
+def test_another_noise_saved_in_the_same_folder_leaves_no_tensors_behind(tmp_path):
+    for noise in (tensor_noise(0), tensor_noise(1), NOISE):
+        ShapedDDPMScheduler(noise).save_pretrained(tmp_path)
+        assert ShapedDDPMScheduler.from_pretrained(tmp_path).forward_noise == noise
+    assert [path.name for path in tmp_path.iterdir()] == ["scheduler_config.json"]
+
+
+@pytest.mark.parametrize("values", [(), (1.0, 2.0)])
+def test_a_noise_that_no_file_can_hold_is_refused_before_anything_is_written(tmp_path, values):
+    @dataclass(frozen=True)
+    class Mine(Weight):
+        values: torch.Tensor | None = None
+
+        def __call__(self, grid):
+            return 1 + grid.radius("raw")
+
+    noise = ForwardNoise(Mine(torch.tensor(values) if values else None))
+    with pytest.raises(InvalidInputError, match="of your own class Mine, which no file can name"):
+        ShapedDDPMScheduler(noise).save_pretrained(tmp_path / "scheduler")
+    assert not (tmp_path / "scheduler").exists()
+
+
+@pytest.mark.parametrize("noise", ["./other", "../other", "/other", 5])
+def test_a_configuration_that_names_a_path_or_no_string_is_refused(tmp_path, noise):
+    """It may come from anywhere; the caller's own argument may be a path."""
+    NOISE.save(tmp_path / "noise")
+    ShapedDDPMScheduler(NOISE).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "scheduler_config.json").read_text()) | {"noise": noise}
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(config))
+    for make in (
+        lambda **noise: ShapedDDPMScheduler.from_config(config, **noise),
+        lambda **noise: ShapedDDPMScheduler.from_pretrained(tmp_path, **noise),
+    ):
+        with pytest.raises(InvalidInputError, match=r"the configuration names the noise .*: expected one such as"):
+            make()
+        assert make(noise=str(tmp_path / "noise")).forward_noise == NOISE
 
 
 def test_saved_noise_and_scheduler_that_disagree_are_refused(tmp_path):

@@ -58,7 +58,7 @@ def test_it_is_the_power_law_of_natural_images():
     assert torch.equal(law(EqualSNR(power, 0.0), grid.size), law(White(), grid.size))
 
 
-@pytest.mark.parametrize("gamma", [1.0, 2.0, 0.5, -1.0])
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 0.5, 0.001, -0.001, -1.0])
 @pytest.mark.parametrize("eps", [1e-4, 0.1])
 def test_eps_bounds_the_condition_number(gamma, eps):
     """Even where the data have no variance at all; without the floor this Σ would be singular."""

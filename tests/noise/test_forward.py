@@ -1,6 +1,7 @@
 """The one noise object: law, action, identities, bad input (MATH B1, B2, C5; oracles N1, N2, N4, N10-N13, D12)."""
 
 import math
+import pickle
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,14 @@ from torch import Tensor
 from scoregrain._errors import IllConditionedNoiseWarning, InvalidInputError
 from scoregrain.align import Rotation
 from scoregrain.noise import ForwardNoise, PowerLaw, Weight, White
-from scoregrain.operators import DenseOperator, DiagonalOperator, FrequencyGrid, IdentityOperator, LowRankOperator
+from scoregrain.operators import (
+    DenseOperator,
+    DiagonalOperator,
+    FourierOperator,
+    FrequencyGrid,
+    IdentityOperator,
+    LowRankOperator,
+)
 from tests.reference import dense_operators as reference
 
 
@@ -133,6 +141,41 @@ def test_one_generator_for_each_array():
         noise.sample((3, 1, 6, 6), [torch.Generator(), torch.Generator()])
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_noise_draws_the_same_whatever_the_default_device_is(device):
+    """Gains are built on the CPU even where new tensors are born elsewhere."""
+    noise, x = ForwardNoise(PowerLaw(-0.5) * White()), white(2, 1, 4, 4)
+    basis = DenseOperator.from_matrix((1, 4, 4), reference.random_psd(16, 16, seed=1))
+    with torch.device("meta"):
+        assert torch.equal(ForwardNoise(PowerLaw(-0.5) * White()).colour(x), noise.colour(x))
+        aside = ForwardNoise.in_basis(basis, 1.0)
+    assert torch.equal(aside.colour(x), ForwardNoise.in_basis(basis, 1.0).colour(x))
+    assert noise.sample((1, 1, 4, 4), torch.Generator(), device=device).device.type == "cpu"
+
+
+def test_the_precision_does_not_overflow_half_numbers():
+    """MATH B6: Σ⁻¹ is not formed in float16, whose largest number is 65504."""
+    noise, x = ForwardNoise(PowerLaw(-2.0)), 300 * white(1, 1, 32, 32, dtype=torch.float16)
+    answer, exact = noise.precision(x), noise.precision(x.double())
+    assert answer.dtype == torch.float32
+    assert float(exact.abs().max()) > 65504
+    assert float((answer - exact).abs().max() / exact.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_a_noise_goes_to_another_process(index):
+    """As to the workers of a data loader that are spawned."""
+    shape = (1, 4, 4)
+    rotation = Rotation(reference.random_orthonormal(16, 16, seed=5), shape, "minimize")
+    for noise in (given := list(noises(shape))[index], given.rotated(rotation)):
+        x = white(2, *shape)
+        expected = noise.colour(x), noise.whiten(x)
+        again = pickle.loads(pickle.dumps(noise))  # noqa: S301 (our own)
+        assert again == noise
+        assert torch.equal(again.colour(x), expected[0])
+        assert torch.equal(again.whiten(x), expected[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_half_precision_is_shaped_in_float32(dtype):
     """The error is one rounding of the result, not one of a half-precision FFT."""
@@ -153,23 +196,36 @@ def test_autocast_does_not_reach_the_noise():
 
 
 @pytest.mark.parametrize("warm", [False, True])
-@pytest.mark.parametrize("kind", ["weight", "basis"])
+@pytest.mark.parametrize("kind", ["weight", "singular", "basis"])
 def test_compiles_into_one_graph(warm, kind):
     """No break, the first time a size is seen either."""
-    if kind == "weight":
-        noise = ForwardNoise(PowerLaw(-0.5))
+    if kind != "basis":
+        noise = ForwardNoise(PowerLaw(0.5, dc="floor" if kind == "weight" else "zero"))
     else:
         noise = ForwardNoise.in_basis(DenseOperator.from_matrix((1, 4, 6), reference.random_psd(24, 24, seed=1)), 1.0)
     x = white(2, 1, 4, 6)
 
     def act(x):
-        return noise.colour(2 * x) + noise.whiten(x) + noise.project(x)
+        return noise.colour(2 * x) + noise.whiten(x) + noise.project(x) + noise.precision(x)
 
     if warm:
         expected = act(x)
     torch._dynamo.reset()
     answer = torch.compile(act, fullgraph=True, backend="eager")(x)
     torch.testing.assert_close(answer, expected if warm else act(x))
+
+
+def test_compiles_into_one_graph_of_any_size():
+    """Batches of any size share it; a size of images not seen before is another."""
+    noise = ForwardNoise(PowerLaw(-0.5))
+
+    def act(x):
+        return noise.colour(x) + 0 * noise.sample(x.shape, dtype=x.dtype)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(act, fullgraph=True, backend="eager", dynamic=True)
+    for shape in [(2, 1, 4, 6), (3, 1, 4, 6), (5, 1, 7, 3), (2, 2, 8, 8)]:
+        torch.testing.assert_close(compiled(x := white(*shape)), noise.colour(x))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch.func.jvp itself
@@ -203,7 +259,7 @@ def test_noise_in_a_basis_is_the_design_rule():
     torch.testing.assert_close(sigma, torch.diag(torch.tensor([0.4, 1.6], dtype=torch.float64)), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("gamma", [-2.0, -0.5, 0.0, 0.7, 1.0, 3.0])
+@pytest.mark.parametrize("gamma", [-2.0, -0.5, -0.01, 0.0, 0.01, 0.7, 1.0, 3.0])
 def test_the_condition_number_is_clipped(gamma):
     """A null space does not make the noise infinite, nor zero."""
     values = torch.tensor([1e6, 3.0, 1.0, 1e-3, 0.0, 0.0], dtype=torch.float64)
@@ -212,8 +268,26 @@ def test_the_condition_number_is_clipped(gamma):
     assert noise.condition_number((1, 6)) == pytest.approx(1e4 if gamma else 1.0, rel=1e-9)
     assert noise.rank((1, 6)) == 6
     order = torch.linalg.eigh(noise.operator((1, 6)).to_dense()).eigenvalues.flip(0)
-    expected = (values / 1e6).clamp(min=1e4 ** (-1 / abs(gamma)) if gamma else 1.0) ** -gamma
+    expected = ((values / 1e6) ** -gamma).clamp(1e-4, 1e4)
     torch.testing.assert_close(order, (expected / expected.mean()).sort(descending=True).values, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::scoregrain._errors.IllConditionedNoiseWarning")
+@pytest.mark.parametrize("kind", ["weight", "operator", "rotated", "basis"])
+def test_small_variances_that_are_meant_are_kept(kind):
+    """Gains and the design rule are formulas: nothing is omitted down to the largest condition number, 1e12."""
+    shape, power = (1, 4), torch.tensor([1.0, 1e-11, 1.0, 1e-11], dtype=torch.float64)
+    rotation = Rotation(reference.random_orthonormal(4, 4, seed=5), shape, "minimize")
+    noise = {
+        "weight": lambda: ForwardNoise(Gains(tuple(power.sqrt().tolist()))),
+        "operator": lambda: ForwardNoise(FourierOperator(shape, power)),
+        "rotated": lambda: ForwardNoise(FourierOperator(shape, power)).rotated(rotation),
+        "basis": lambda: ForwardNoise.in_basis(DiagonalOperator(shape, power), 1.0, max_condition=1e11),
+    }[kind]()
+    x = white(3, *shape)
+    assert not noise.omits(shape)
+    assert noise.condition_number(shape) == pytest.approx(1e11, rel=1e-9)
+    torch.testing.assert_close(noise.whiten(noise.colour(x)), x, rtol=1e-4, atol=1e-4)
 
 
 def test_a_low_rank_geometry_far_beyond_dense_sizes():
@@ -250,12 +324,14 @@ def test_rotated_noise_is_the_same_training():
 @pytest.mark.parametrize(
     ("gains", "message"),
     [
-        ((1.0, 2.0, 1.0, 1.0), "gains must be even"),  # N2
+        ((1.0, 2.0, 1.0, 1.0), r"gains must be even.* at index \(1,\) the gain 2 has the mirror 1"),  # N2
         ((1.0, -1.0, 1.0, -1.0), "must be non-negative"),
         ((0.0, 0.0, 0.0, 0.0), "zero at every frequency"),
         ((1.0, math.inf, 1.0, math.inf), "overflow"),
         ((1.0, math.nan, 1.0, math.nan), "not finite|overflow"),
         ((1e200, 1.0, 1.0, 1.0), "overflow"),
+        ((1e154, 1e154, 1e154, 1e154), "overflow"),  # their squares are numbers, the sum of these is not
+        ((1.0, 1e-170, 1.0, 1e-170), "underflow"),  # their squares are zero: not an omitted band
         ((1e7, 1.0, 1.0, 1.0), "condition number 1.0e.14"),
         ((1.0, 1.0, 1.0), "shape"),
     ],
@@ -266,6 +342,39 @@ def test_gains_no_noise_can_have(gains, message):
         noise.sample((2, 1, 4))
     with pytest.raises(InvalidInputError, match=message):  # again: nothing half-built is kept
         noise.operator((1, 4))
+
+
+@pytest.mark.parametrize("text", ["exponential:beta=1e6", "power-law:alpha=1e5,radius=corner", "power-law:alpha=1030"])
+def test_gains_too_small_for_a_number_are_no_omission(text):
+    noise = ForwardNoise.parse(text)
+    with pytest.raises(InvalidInputError, match="overflow or underflow"):
+        noise.omits((1, 32, 32))
+
+
+@dataclass(frozen=True)
+class Returned(Weight):
+    """Whatever a weight of the user's may return."""
+
+    gains: object
+
+    def __call__(self, grid: FrequencyGrid) -> Tensor:
+        return self.gains
+
+
+@pytest.mark.parametrize(
+    ("gains", "message"),
+    [
+        (torch.ones(4).numpy(), "returned ndarray"),
+        ([1.0, 1.0, 1.0, 1.0], "returned list"),
+        (None, "returned NoneType"),
+        (torch.ones(4, dtype=torch.complex64), "returned torch.complex64"),
+        (torch.ones(2, 2), "shape"),
+    ],
+)
+def test_weights_that_return_no_gains(gains, message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        ForwardNoise(Returned(gains)).sample((2, 1, 4))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_large_condition_number_warns_once():
@@ -292,6 +401,7 @@ def test_a_large_condition_number_warns_once():
         (lambda: ForwardNoise.in_basis(IdentityOperator((1, 4)), 1.0, 1e13), "max_condition"),
         (lambda: ForwardNoise.in_basis(IdentityOperator((1, 4)), 1.0, 1.0), "max_condition"),
         (lambda: ForwardNoise.in_basis(DiagonalOperator((1, 4), torch.zeros(4)), 1.0), "operator is zero"),
+        (lambda: ForwardNoise.in_basis(torch.eye(4), 1.0), "expected an Operator, such as geometry.operator, got T"),
     ],
 )
 def test_bad_input(call, message):

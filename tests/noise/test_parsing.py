@@ -142,6 +142,9 @@ def test_a_large_operator_is_named_without_its_eigenvectors():
     down, across = FrequencyGrid((64, 64)).wavenumbers
     power = torch.exp(-0.1 * down.abs() - 0.05 * across.abs())
     assert noise(power) == noise(power.clone()) != noise(power.T)
+    slanted = torch.ones(64, 64, dtype=torch.float64)
+    slanted[3, 5] = slanted[-3, -5] = 4.0
+    assert noise(slanted) != noise(FrequencyGrid((64, 64)).mirror(slanted.flip(0).roll(1, 0)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,3 +171,38 @@ def test_a_weight_of_ones_own_names_itself():
     assert text.endswith(":strength=2.0")
     assert ForwardNoise(ColdNoise(WHITE_PLANE)) != ForwardNoise(ColdNoise(2 * WHITE_PLANE))
     assert describe_weight(Plain(0.5)) == "plain:scale=0.5"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Holder(Weight):
+    held: object
+
+    def __call__(self, grid):
+        return torch.ones(grid.size, dtype=torch.float64)
+
+
+LARGE = torch.ones(64, 64, dtype=torch.float64)
+SPOT = LARGE.index_fill(0, torch.tensor([32]), 2.0)  # where a printed tensor has an ellipsis
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda plane: plane,
+        lambda plane: plane.numpy(),
+        lambda plane: (plane, 1.0),
+        lambda plane: {"plane": [plane]},
+        lambda plane: Custom(plane) * White(),
+    ],
+)
+def test_whatever_a_weight_of_ones_own_holds_is_told_apart(hold):
+    """All of it, on one line."""
+    noise, same, other = (ForwardNoise(Holder(hold(plane))) for plane in (LARGE, LARGE.clone(), SPOT))
+    assert noise == same != other
+    assert "\n" not in str(noise)
+
+
+def test_classes_of_one_name_are_told_apart():
+    own = type("White", (Weight,), {"__call__": lambda _, grid: 1 + grid.radius()})
+    assert str(ForwardNoise(own())) == "white"
+    assert ForwardNoise(own()) == ForwardNoise(own()) != ForwardNoise(White())

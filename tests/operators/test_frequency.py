@@ -51,6 +51,11 @@ def test_eight_equal_bands(side, counts):
     assert torch.equal(sum(band.int() for band in bands), torch.ones(side, side, dtype=torch.int32))
 
 
+@pytest.mark.parametrize("low", [2.0, 1e12, 1e200])
+def test_a_band_beyond_the_corner_is_empty(low):
+    assert not FrequencyGrid((32, 32)).band(low, 2 * low).any()
+
+
 @pytest.mark.parametrize("size", [(20, 20), (18, 18), (40, 40), (9, 12), (10, 10, 10), (30,)])
 @pytest.mark.parametrize("unit", ["raw", "corner", "nyquist"])
 @pytest.mark.parametrize("edge", [0.1, 0.2, 0.3, 1 / 3, 0.25, 0.4])

@@ -105,6 +105,13 @@ def test_projector_on_the_support(case: Case) -> None:
 
 
 @every_case
+def test_a_multiple_has_the_support(case: Case) -> None:
+    multiple = case.operator.scaled(1e-3)
+    close(multiple.to_dense(), 1e-3 * case.dense)
+    assert multiple.rank() == case.rank
+
+
+@every_case
 def test_root_and_pseudo_inverse_commute(case: Case) -> None:
     x = draw(case.operator, 2)
     close(case.operator.sqrt().pinv() @ x, case.operator.pinv().sqrt() @ x)

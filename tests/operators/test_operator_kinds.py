@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -85,6 +87,14 @@ def test_the_null_rule_is_relative_and_strict() -> None:
         assert DiagonalOperator((1, 4), scale * values).rank() == 2
 
 
+def test_small_values_of_an_exact_function_are_in_the_support() -> None:
+    geometry = DiagonalOperator((1, 4), torch.tensor([1.0, 1e-4, 1e-6, 0.0], dtype=torch.float64))
+    measured, exact = (FunctionOperator(geometry, torch.square, exact=exact) for exact in (False, True))
+    assert (measured.rank(), exact.rank()) == (2, 3)
+    assert exact.sqrt().pinv().eigenvalues[0].item() == pytest.approx(1e6)
+    assert exact.log_det() == pytest.approx(-20 * math.log(10))
+
+
 def test_rounding_stays_out_of_the_root() -> None:
     u = random_orthonormal(6, 2, seed=6)
     operator = DenseOperator.from_matrix((1, 6), u @ u.T + 1e-15 * torch.eye(6, dtype=torch.float64))
@@ -136,6 +146,15 @@ def test_a_basis_is_cast_once() -> None:
     assert operator._basis is not None
     assert operator._basis.like(x) is operator._basis.like(x)
     assert operator._basis.value.dtype == torch.float64
+
+
+def test_a_cast_stays_behind_when_an_operator_is_copied_or_pickled() -> None:
+    operator = DiagonalOperator((1, 4), ONES, random_orthonormal(4, 4, seed=9))
+    operator @ torch.ones(1, 4)
+    again = pickle.loads(pickle.dumps(operator))  # noqa: S301 (our own)
+    assert again._basis is not None
+    assert again._basis._cast.dtype == torch.float64
+    assert torch.equal(again @ torch.ones(1, 4), operator @ torch.ones(1, 4))
 
 
 def test_a_cpu_generator_serves_a_named_device() -> None:

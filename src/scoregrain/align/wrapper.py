@@ -40,7 +40,7 @@ class RotatedModel(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise InvalidInputError(f"expected an nn.Module to wrap, got {type(model).__name__}")
-        self.model, self.rotation = model, rotation
+        self.model, self.rotation, self.shape = model, rotation, rotation.shape
         like = next((p for p in model.parameters() if p.is_floating_point()), rotation.core)
         for i, factor in enumerate(rotation.factors):
             self.register_buffer(f"factor{i}", _cast(factor, like), persistent=False)

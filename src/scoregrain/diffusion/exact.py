@@ -52,7 +52,8 @@ class GaussianScore:
         data = _operator(mean, covariance)
         self.shape, self.process = data.shape, process
         process.check_shape(self.shape)
-        centre, noise = mean.detach().cpu().double().reshape(self.shape), process.noise.operator(self.shape)
+        centre = mean.detach().to("cpu", torch.float64, copy=True).reshape(self.shape)
+        noise = process.noise.operator(self.shape)
         if process.omission == "marginal":
             projector = noise.projector()
             centre, part = projector @ centre, projector.to_dense()
@@ -124,8 +125,10 @@ class GaussianScore:
             device: Defaults to the generator's device.
 
         Raises:
-            InvalidInputError: When t is outside the schedule.
+            InvalidInputError: When ``n`` is negative or t is outside the schedule.
         """
+        if n < 0:
+            raise InvalidInputError(f"the number of samples must be at least 0, got {n}")
         c, s = self.process.level(t)
         xi = draw_white((n, len(self._pencil.data)), generator, torch.float64, device)
         pencil = self._on(xi.device)

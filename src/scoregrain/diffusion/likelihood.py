@@ -11,7 +11,7 @@ from torch import Tensor
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.diffusion.divergences import noise_nll
 from scoregrain.diffusion.parameterization import Prediction
-from scoregrain.diffusion.process import DiffusionProcess, Model
+from scoregrain.diffusion.process import DiffusionProcess, Model, array_of
 from scoregrain.schedules import subsampled_steps
 
 EXACT_DIMENSIONS = 64
@@ -57,8 +57,8 @@ def log_likelihood(
     them numbers for two noises cannot be compared.
 
     It is the density of x0 + (s_0/c_0) ε at ``x``: a network knows nothing below its first level. All kinds of
-    prediction give the same number. Where the noise omits a band it is the density on the range of Σ: given the band
-    for ``omission="conditional"``, marginal for ``"marginal"``.
+    prediction give the same number; that of ``flow`` has a first level of its own. Where the noise omits a band it is
+    the density on the range of Σ: given the band for ``omission="conditional"``, marginal for ``"marginal"``.
 
     Args:
         process: Levels, noise and the meaning of the output.
@@ -138,11 +138,11 @@ class _Flow:
         return (2 * torch.randint(2, shape, generator=generator, device=device) - 1).to(self.clean)
 
     def _watched(self, x: Tensor, t: Tensor) -> Tensor:
-        output = self.model(x, t)
-        if not getattr(output, "sample", output).requires_grad:
+        output = array_of(self.model, x, t)
+        if not output.requires_grad:
             raise ScoregrainError(
-                "the likelihood needs the derivative of the model's output in x_t: the model must not run under"
-                " torch.no_grad"
+                "the likelihood needs the derivative of the model's output in x_t: the model must depend on it and not"
+                " run under torch.no_grad"
             )
         return output
 

@@ -112,6 +112,8 @@ class GaussianMixtureScore:
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Draw ``n`` arrays x_t, (n, C, *space); see :meth:`GaussianScore.sample`."""
+        if n < 1:
+            raise InvalidInputError(f"the number of samples must be at least 1, got {n}")
         source = device if generator is None else generator.device
         chosen = torch.multinomial(self.weights.to(source), n, replacement=True, generator=generator).to(device)
         x = torch.empty(n, *self.shape, dtype=dtype, device=chosen.device)
@@ -121,7 +123,7 @@ class GaussianMixtureScore:
         return x
 
     def _average(self, answer: Callable[[GaussianScore], Tensor], x_t: Tensor, t: Tensor | int) -> Tensor:
-        shares = self.responsibilities(x_t, t).T.reshape(-1, len(x_t), *[1] * len(self.shape))
+        shares = self.responsibilities(x_t, t).T.reshape(len(self.components), len(x_t), *[1] * len(self.shape))
         total = torch.zeros_like(x_t, dtype=torch.float64)
         for share, component in zip(shares, self.components, strict=True):
             total = total + share * answer(component)

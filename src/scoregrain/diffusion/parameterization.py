@@ -58,4 +58,8 @@ def recover(prediction: str, x_t: Tensor, output: Tensor, c: Tensor, s: Tensor) 
     """Solve x_t = c x0 + s ε and o = a x0 + b ε for x0 and ε."""
     a, b = target_coefficients(prediction, c, s)
     determinant = c * b - s * a
-    return Prediction((b * x_t - s * output) / determinant, (c * output - a * x_t) / determinant)
+    # four passes over the arrays: what is divided are the coefficients
+    return Prediction(
+        torch.addcmul(b / determinant * x_t, -s / determinant, output),
+        torch.addcmul(c / determinant * output, -a / determinant, x_t),
+    )

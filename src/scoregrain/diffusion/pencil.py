@@ -33,6 +33,7 @@ class CovariancePencil:
     log_volumes: Tensor
 
     @classmethod
+    @torch.inference_mode(False)  # what is kept must serve gradients later on
     def of(cls, data: Operator, noise: Operator) -> CovariancePencil:
         """Diagonalise S, then Σ, in the coordinates that whiten their sum: there they share eigenvectors."""
         root = data.sqrt().to_dense()  # without the rounding outside the support
@@ -56,6 +57,7 @@ class CovariancePencil:
             torch.stack([*volumes, values.log().sum()]),
         )
 
+    @torch.inference_mode(False)
     def to(self, device: torch.device) -> CovariancePencil:
         """Return the same on another device."""
         tensors = (self.basis, self.dual, self.data, self.noise, self.log_volumes)

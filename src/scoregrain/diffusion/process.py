@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from scoregrain.diffusion.likelihood import LogLikelihood
 
 Model = Callable[[Tensor, Tensor], Tensor]
-"""A network f(x_t, t): x_t (N, C, *space), t int64 (N,), steps of the schedule."""
+"""A network f(x_t, t): x_t (N, C, *space), t int64 (N,), steps of the schedule, 0 … T-1 whatever T is.
+
+One with a table of 1000 levels, such as ``SigmaNetwork``, fits the schedule of 1000 steps its table is taken from.
+"""
 
 OMISSIONS = ("conditional", "marginal")
 WEIGHTINGS = ("l2", "whitened")
@@ -30,7 +33,7 @@ class DiffusionProcess:
 
     c and s are √ᾱ and σ for ``epsilon``, ``v_prediction`` and ``sample``; 1 - τ and τ = (t+1)/T for ``flow``; 1 and
     σ/√ᾱ for ``edm`` (MATH A2). A model is any callable f(x_t, t); one that returns an object with the array as its
-    attribute ``sample``, as diffusers' do, will do as well.
+    attribute ``sample``, as diffusers' do, or a tuple that starts with it, will do as well.
 
     Args:
         schedule: The noise levels.
@@ -107,7 +110,12 @@ class DiffusionProcess:
         Raises:
             InvalidInputError: When a step is outside the schedule, or the noise or ``xi`` does not fit ``x0``.
         """
-        c, s = self.coefficients(self.steps(t, x0), x0)
+        return self._noised(x0, self.steps(t, x0), xi, generator)
+
+    def _noised(
+        self, x0: Tensor, steps: Tensor, xi: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        c, s = self.coefficients(steps, x0)
         if xi is None:
             eps = self.noise.sample(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         elif xi.shape == x0.shape:
@@ -152,7 +160,7 @@ class DiffusionProcess:
         steps = self.steps(t, x_t)
         c, s = self.coefficients(steps, x_t)
         seen = self._seen(x_t)
-        prediction = recover(self.prediction, seen, _output(model, seen, steps), c, s)
+        prediction = recover(self.prediction, seen, array_of(model, seen, steps), c, s)
         if self.omission is not None:
             if null_content is None:  # N x_t = c N x0 holds exactly; at c = 0 nothing of x0 is left
                 null_content = torch.where(c > 0, x_t / c.clamp(min=torch.finfo(c.dtype).tiny), 0.0)
@@ -199,13 +207,10 @@ class DiffusionProcess:
             raise InvalidInputError(
                 f"unknown weighting '{weighting}'{nearest(weighting, WEIGHTINGS)}; known: {', '.join(WEIGHTINGS)}"
             )
-        if t is None:
-            device = x0.device if generator is None else generator.device
-            t = torch.randint(self.num_steps, (len(x0),), generator=generator, device=device)
-        steps = self.steps(t, x0)
-        x_t, eps = self.noised(x0, steps, xi, generator)
+        steps = self._drawn_steps(x0, generator) if t is None else self.steps(t, x0)
+        x_t, eps = self._noised(x0, steps, xi, generator)
         c, s = self.coefficients(steps, x0)
-        error = _output(model, self._seen(x_t), steps) - target(self.prediction, x0, eps, c, s)
+        error = array_of(model, self._seen(x_t), steps) - target(self.prediction, x0, eps, c, s)
         shaped = self.noise.whiten(error) if weighting == "whitened" else self.noise.project(error)
         return shaped.square().mean()
 
@@ -304,12 +309,17 @@ class DiffusionProcess:
                 f"steps are integers, one or one for each of the {len(x)} arrays, got {steps.dtype} of shape"
                 f" {tuple(steps.shape)}"
             )
-        outside = steps[(steps < first) | (steps >= self.num_steps)]
-        if len(outside.flatten()):
-            raise InvalidInputError(
-                f"step {outside.flatten()[0]} is outside the schedule {first} … {self.num_steps - 1}"
-            )
+        if not torch.compiler.is_compiling():  # a graph would break here: it does not know the numbers
+            outside = steps[(steps < first) | (steps >= self.num_steps)].flatten()
+            if len(outside):
+                raise InvalidInputError(f"step {outside[0]} is outside the schedule {first} … {self.num_steps - 1}")
         return steps.long().to(x.device).expand(len(x))
+
+    def _drawn_steps(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw steps, int64 (N,) on the device of ``x``: right by construction, where a check would make a GPU wait."""
+        self.check(x)
+        device = x.device if generator is None else generator.device
+        return torch.randint(self.num_steps, (len(x),), generator=generator, device=device).to(x.device)
 
     def coefficients(self, steps: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return c and s at steps (N,) from :meth:`steps`, shaped to multiply ``x`` (N, …), in float32 at least."""
@@ -322,8 +332,11 @@ class DiffusionProcess:
         return self.noise.project(x_t) if self.omission == "marginal" else x_t
 
 
-def _output(model: Model, x: Tensor, steps: Tensor) -> Tensor:
-    output = model(x, steps)
+def array_of(model: Model, x: Tensor, steps: Tensor) -> Tensor:
+    """Return the one array a model gives, in whatever it is wrapped."""
+    output: Any = model(x, steps)
+    if isinstance(output, tuple) and output:
+        output = output[0]
     output = getattr(output, "sample", output)  # diffusers' models wrap the array
     if not isinstance(output, Tensor) or output.shape != x.shape:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

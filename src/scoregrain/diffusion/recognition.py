@@ -11,8 +11,8 @@ from scoregrain.noise import ForwardNoise
 NATS = 20.0
 """How much likelier one law must be: a wrong verdict on noise has a probability below e⁻²⁰."""
 
-DEVIATIONS = 8.0
-"""How far the energy ‖T⁻¹x‖² may lie from its mean, so that zeros, constants and images are no noise at all."""
+DEVIATIONS = 6.0
+"""How far the energy ‖T⁻¹x‖² may lie from that of noise, so that zeros, constants and images are no noise at all."""
 
 ELEMENTS = 2**16
 
@@ -20,9 +20,9 @@ ELEMENTS = 2**16
 def recognise(noise: ForwardNoise, x: Tensor) -> str | None:
     """Return whether ``x`` is plainly ``white`` noise, plainly ``shaped`` as ``noise`` has it, or None for neither.
 
-    On the support of Σ, of rank r, N arrays of either law have an energy of N r ± √(2 N r) after whitening by it;
-    the verdict needs that and a log-likelihood ratio of 20 nats. At most 65,536 elements (at least one array) are
-    looked at, on the CPU.
+    On the support of Σ, of rank r, N arrays of either law have after whitening by it an energy of law χ² with N r
+    degrees of freedom; the verdict needs that and a log-likelihood ratio of 20 nats. At most 65,536 elements (at least
+    one array) are looked at, on the CPU.
 
     Args:
         noise: The shaped law.
@@ -31,6 +31,8 @@ def recognise(noise: ForwardNoise, x: Tensor) -> str | None:
     Raises:
         InvalidInputError: When the noise does not fit ``x``.
     """
+    if x.numel() == 0:
+        return None
     x = x[: max(1, ELEMENTS // max(1, x[0].numel()))].detach().cpu().double()
     degrees = len(x) * noise.rank(x.shape[1:])
     white = noise.project(x).square().sum().item()
@@ -42,4 +44,6 @@ def recognise(noise: ForwardNoise, x: Tensor) -> str | None:
 
 
 def _fits(energy: float, degrees: int) -> bool:
-    return abs(energy - degrees) < DEVIATIONS * math.sqrt(2 * degrees)
+    """The cube root of χ² is nearly normal, for few degrees too (Wilson and Hilferty 1931)."""
+    variance = 2 / (9 * degrees)
+    return abs(math.cbrt(energy / degrees) - (1 - variance)) < DEVIATIONS * math.sqrt(variance)

@@ -60,7 +60,7 @@ class SamplerState:
         """
         run = self.run
         prediction = run.process.predict(run.model, x, t, run.null_content)
-        if not bool(prediction.x0.isfinite().all()):
+        if not bool(torch.stack(prediction.x0.aminmax()).isfinite().all()):
             raise ScoregrainError(
                 f"the model's output is infinite or NaN at step {t} of {run.process.num_steps}: nothing was sampled;"
                 " is it trained for these steps, this noise and this dtype?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,23 +22,30 @@ def check_scheduler(scheduler: Any, noise: ForwardNoise) -> None:
 
     A shaped scheduler passes when it has this very noise. A stock one passes when the noise is white, or when its
     steps draw none: then it is an ODE solver that needs nothing but a shaped start, ``noise.sample(shape)`` times
-    ``scheduler.init_noise_sigma``. That is found by running a copy of it on a tiny array with two seeds. An option of
-    ``step`` that adds noise counts as drawing when it is ``eta``; leave others (``s_churn``) at zero.
+    ``scheduler.init_noise_sigma``. That is found by running a copy of it twice on a tiny array, with two seeds. An
+    option of ``step`` that adds noise counts as drawing when it is ``eta``; leave others (``s_churn``) at zero.
 
     Args:
         scheduler: A diffusers scheduler; it is not changed.
         noise: The noise of the training.
 
     Raises:
-        InvalidInputError: When the scheduler has another noise, draws white noise or cannot be tried.
+        InvalidInputError: When the scheduler has another noise, draws white noise or cannot be tried; or ``noise``
+            is no ForwardNoise.
     """
+    if not isinstance(noise, ForwardNoise):
+        raise InvalidInputError(
+            f"the noise of the training must be a ForwardNoise, got {type(noise).__name__}"
+            " (ForwardNoise.parse reads strings)"
+        )
     own = getattr(scheduler, "forward_noise", None)
     if own is not None and own != noise:
         raise InvalidInputError(f"the scheduler draws {own}, the model was trained with {noise}")
     if own is not None or isinstance(noise.weight, White):
         return
     try:
-        drawing = not torch.equal(_trial(scheduler, 0), _trial(scheduler, 1))
+        trial = copy.deepcopy(scheduler)  # the same for both runs: it may hold a generator of its own
+        drawing = not torch.equal(_run(trial, 0), _run(trial, 1))
     except Exception as error:  # whatever a stranger's step raises
         reason = f"cannot be tried ({type(error).__name__}: {' '.join(str(error).split())[:100]}), so it may draw"
     else:
@@ -48,9 +56,8 @@ def check_scheduler(scheduler: Any, noise: ForwardNoise) -> None:
         )
 
 
-def _trial(scheduler: Any, seed: int) -> Tensor:
-    """All the steps of a short run of a copy; torch's global generator is left as it was."""
-    scheduler = copy.deepcopy(scheduler)
+def _run(scheduler: Any, seed: int) -> Tensor:
+    """All the steps of a short run; torch's global generator is left as it was."""
     generator = torch.Generator().manual_seed(seed)
     device = getattr(getattr(scheduler, "alphas_cumprod", None), "device", "cpu")  # add_noise moves them
     fixed = torch.linspace(-1, 1, 64, device=device).reshape(1, 4, 4, 4)
@@ -70,7 +77,8 @@ def _trial(scheduler: Any, seed: int) -> Tensor:
 
 
 def _advice(scheduler: Any) -> str:
-    if "beta_schedule" not in scheduler.config:
+    config = getattr(scheduler, "config", None)
+    if not isinstance(config, Mapping) or "beta_schedule" not in config:
         return "take a deterministic scheduler of its kind and start it from noise.sample(shape)"
     name = type(scheduler).__name__
     if "DDPM" in name:

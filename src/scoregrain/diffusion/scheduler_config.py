@@ -65,3 +65,15 @@ def shaped_config(values: Mapping[str, Any], noise: ForwardNoise, owner: str) ->
 def stock_entries(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration, stock or shaped, as a dictionary that ``from_config`` can read."""
     return {key: value for key, value in config.items() if key != BARRIER}
+
+
+def named_noise(config: Mapping[str, Any]) -> str | None:
+    """Return the string of the noise that a configuration names, if any.
+
+    Raises:
+        InvalidInputError: It is no string, or a path: a configuration may come from anywhere and points nowhere.
+    """
+    text = config.get("noise")
+    if text is None or (isinstance(text, str) and not text.startswith((".", "/"))):
+        return text
+    raise InvalidInputError(f"the configuration names the noise {text!r}: expected one such as power-law:alpha=-0.06")

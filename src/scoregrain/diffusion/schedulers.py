@@ -30,6 +30,7 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
     Runs in the stock ``DDPMPipeline``, which draws a white start: ``set_timesteps`` repeats the first timestep, and
     the first step returns T x whatever the model says (its ``pred_original_sample`` is None): exact, one extra call
     of the model. In a loop of your own ``start_noise`` draws the start instead. White noise changes nothing.
+    It remembers whether the start has its colour: one run at a time, a copy for each thread.
 
     A noise that leaves a band out leaves zeros there; null contents are for ``scoregrain.sample`` (MATH B12).
 
@@ -64,12 +65,12 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
         """Return x_s and x̂0, each (N, C, *space), as the stock method does.
 
         Raises:
-            InvalidInputError: Before ``set_timesteps``, or when the start is already shaped.
+            InvalidInputError: Before ``set_timesteps``; or when the start is plainly shaped already, or plainly white
+                where no step is left to colour it.
         """
-        if self._enters(timestep):
-            start = self._colour_start(sample)
+        if (start := self._colour_start(timestep, sample)) is not None:
             return DDPMSchedulerOutput(start) if return_dict else (start, None)
-        if not (self._timesteps_set or is_white(self.forward_noise)):
+        if self._first is None and not is_white(self.forward_noise):
             raise InvalidInputError(
                 "call set_timesteps first: it adds the step that colours a white start; or set_timesteps, then"
                 " start_noise"
@@ -78,7 +79,7 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
         if timestep > 0:
             drawn = self._draw(model_output.shape, generator, model_output.dtype, model_output.device)
             mean = mean + self._deviation(timestep) * drawn
-        self._leaves(timestep)
+        self._show_extra(timestep)
         return DDPMSchedulerOutput(mean, x0) if return_dict else (mean, x0)
 
     def _posterior(self, output: Tensor, t: int | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,10 +131,9 @@ class ShapedDDIMScheduler(ShapedScheduler, DDIMScheduler):  # type: ignore[misc]
         """Return x_s and x̂0 as the stock method does; ``variance_noise`` is T ξ, coloured by whoever drew it.
 
         Raises:
-            InvalidInputError: When the start is already shaped or ``variance_noise`` plainly white.
+            InvalidInputError: As for DDPM, or when ``variance_noise`` is plainly white.
         """
-        if self._enters(timestep):
-            start = self._colour_start(sample)
+        if (start := self._colour_start(timestep, sample)) is not None:
             return DDIMSchedulerOutput(start) if return_dict else (start, None)
         if variance_noise is not None:
             self._check_drawn(variance_noise)
@@ -148,7 +148,7 @@ class ShapedDDIMScheduler(ShapedScheduler, DDIMScheduler):  # type: ignore[misc]
             variance_noise=variance_noise,
             return_dict=return_dict,
         )
-        self._leaves(timestep)
+        self._show_extra(timestep)
         return stepped
 
 
@@ -169,8 +169,8 @@ class ShapedDPMSolverMultistepScheduler(ShapedScheduler, DPMSolverMultistepSched
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start in the middle of ``timesteps``, as image-to-image pipelines do: nothing is coloured then."""
-        if begin_index > 0 and self._at_start():
-            self._hide_start()
+        if begin_index > 0 and self._extra:
+            self._hide_extra()
             begin_index -= 1
         super().set_begin_index(begin_index)
 
@@ -186,10 +186,9 @@ class ShapedDPMSolverMultistepScheduler(ShapedScheduler, DPMSolverMultistepSched
         """Return x_s as the stock method does; ``variance_noise`` is T ξ, coloured by whoever drew it.
 
         Raises:
-            InvalidInputError: When the start is already shaped or ``variance_noise`` plainly white.
+            InvalidInputError: As for DDPM, or when ``variance_noise`` is plainly white.
         """
-        if self._enters(timestep):
-            start = self._colour_start(sample)
+        if (start := self._colour_start(timestep, sample)) is not None:
             return SchedulerOutput(start) if return_dict else (start,)
         if variance_noise is not None:
             self._check_drawn(variance_noise)

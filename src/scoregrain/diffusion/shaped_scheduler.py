@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.diffusion.recognition import recognise
-from scoregrain.diffusion.scheduler_config import PREFIX, shaped_config, stock_entries
+from scoregrain.diffusion.scheduler_config import PREFIX, named_noise, shaped_config, stock_entries
 from scoregrain.noise import ForwardNoise, White
-from scoregrain.noise.storage import read_noise, write_noise
+from scoregrain.noise.storage import check_nameable, forget_noise, read_noise, write_noise
 
 Generator = torch.Generator | Sequence[torch.Generator] | None
 
@@ -32,8 +31,9 @@ class ShapedScheduler:
     timesteps: Tensor
     _internal_dict: Any
     _reusable = True  # whether a second run may use the same timesteps; a multistep method must set them anew
-    _start: Tensor | None = None  # the timesteps with the extra first one; None when starts are not coloured here
-    _timesteps_set = False
+    _first: int | None = None  # the first timestep; None before set_timesteps
+    _colours = False  # whether starts come white, for an extra first step to colour
+    _extra = False  # whether `timesteps` has that step now
     _unchecked = True
 
     def __init__(self, noise: ForwardNoise | str | None = None, **stock: Any) -> None:
@@ -61,10 +61,10 @@ class ShapedScheduler:
         """Read a configuration, stock or shaped; ``noise=`` wins over the noise it names.
 
         Raises:
-            InvalidInputError: Neither names a noise, or it holds tensors that the configuration cannot.
+            InvalidInputError: Neither names a noise, or it holds tensors that the configuration cannot, or a path.
         """
         if kwargs.get("noise") is None:
-            kwargs["noise"] = getattr(config_dict, "forward_noise", stock_entries(config_dict).get("noise"))
+            kwargs["noise"] = getattr(config_dict, "forward_noise", None) or named_noise(config_dict)
         if kwargs["noise"] is None:
             raise InvalidInputError(
                 f"this configuration names no noise: write {cls.__name__}.from_config(config, noise=noise), with"
@@ -73,10 +73,17 @@ class ShapedScheduler:
         return super().extract_init_dict(stock_entries(config_dict), **kwargs)  # type: ignore[misc]
 
     def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
-        """Write ``scheduler_config.json`` and, for a noise with tensors, its files beside it."""
+        """Write ``scheduler_config.json`` and, for a noise with tensors, its files beside it.
+
+        Raises:
+            InvalidInputError: The noise is one that no file can hold; nothing is written.
+        """
+        check_nameable(self.forward_noise.weight)
         if _has_tensors(str(self.forward_noise)):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             write_noise(self.forward_noise, save_directory)
+        else:
+            forget_noise(save_directory)
         super().save_config(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
 
     @classmethod
@@ -97,7 +104,8 @@ class ShapedScheduler:
             pretrained_model_name_or_path, subfolder=subfolder, return_unused_kwargs=True, **kwargs
         )
         if kwargs.get("noise") is None:
-            kwargs["noise"] = _saved_noise(config, Path(pretrained_model_name_or_path, subfolder or ""))
+            folder = Path(pretrained_model_name_or_path, subfolder or "")
+            kwargs["noise"] = _saved_noise(config, folder.parent if folder.is_file() else folder)
         return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)  # type: ignore[attr-defined]
 
     # The start ----------------------------------------------------------------------------------------
@@ -109,9 +117,10 @@ class ShapedScheduler:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Draw a start x_T = T ξ for a loop of your own, after ``set_timesteps`` and before reading ``timesteps``.
+        """Draw a start x_T = T ξ for a loop of your own, after ``set_timesteps`` and before the loop.
 
-        It takes the extra first timestep away, so that the start is not coloured twice.
+        It takes the extra first timestep away, so that the start is not coloured twice; until ``set_timesteps`` is
+        called again every run has to begin with a start drawn here.
 
         Args:
             shape: (N, C, *space).
@@ -122,10 +131,13 @@ class ShapedScheduler:
         Raises:
             InvalidInputError: Before ``set_timesteps``, or when the noise does not fit ``shape``.
         """
-        if not self._timesteps_set:
+        if self._first is None:
             raise InvalidInputError("start_noise changes the timesteps: call set_timesteps before it")
-        self._hide_start()
-        self._start = None
+        self._colours = False
+        if self._extra:
+            with torch.inference_mode(self.timesteps.is_inference()):  # of one kind with what replaces it
+                self.timesteps.data = self.timesteps[1:].clone()  # in place, for whoever has read them already
+            self._extra = False
         return self._draw(shape, generator, dtype, device)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -137,8 +149,12 @@ class ShapedScheduler:
             InvalidInputError: When ``noise`` is plainly white (looked at once in a run), or does not fit.
         """
         self._check_drawn(noise)
-        with self._stock_timesteps():
+        shown = self.timesteps, self._extra
+        self._hide_extra()
+        try:
             return super().add_noise(original_samples, noise, timesteps)  # type: ignore[misc, no-any-return]
+        finally:
+            self.timesteps, self._extra = shown
 
     # Shared steps -------------------------------------------------------------------------------------
 
@@ -163,46 +179,39 @@ class ShapedScheduler:
 
     def _prepend_start(self) -> None:
         """Repeat the first timestep: its step colours the white start that a pipeline draws."""
-        self._timesteps_set, self._unchecked, self._start = True, True, None
-        if not is_white(self.forward_noise):
-            self._start = self.timesteps = torch.cat([self.timesteps[:1], self.timesteps])
+        self._unchecked, self._extra = True, False
+        self._first, self._colours = int(self.timesteps[0]), not is_white(self.forward_noise)
+        self._show_extra(self._first)
 
-    def _at_start(self) -> bool:
-        return self._start is not None and self.timesteps is self._start
+    def _show_extra(self, timestep: Tensor | int) -> None:
+        """At the first timestep, before its step and after it: another run may begin with the same timesteps."""
+        if self._colours and not self._extra and int(timestep) == self._first:
+            self.timesteps, self._extra = torch.cat([self.timesteps[:1], self.timesteps]), True
 
-    def _hide_start(self) -> None:
-        if self._start is not None and self.timesteps is self._start:
-            self.timesteps = self._start[1:]
+    def _hide_extra(self) -> None:
+        if self._extra:
+            self.timesteps, self._extra = self.timesteps[1:], False
 
-    def _enters(self, timestep: Tensor | int) -> bool:
-        """Return whether this step is the extra one; the stock code never sees the timestep of it."""
-        first = self._at_start() and int(timestep) == int(self.timesteps[0])
-        if first or not self._reusable:
-            self._hide_start()
-        return first
-
-    def _leaves(self, timestep: Tensor | int) -> None:
-        """After the true first step: another run may begin with the same timesteps."""
-        if self._start is not None and int(timestep) == int(self._start[0]):
-            self.timesteps = self._start
-
-    @contextmanager
-    def _stock_timesteps(self) -> Iterator[None]:
-        hidden = self._at_start()
-        self._hide_start()
-        try:
-            yield
-        finally:
-            if hidden and self._start is not None:
-                self.timesteps = self._start
-
-    def _colour_start(self, sample: Tensor) -> Tensor:
-        if recognise(self.forward_noise, sample) == "shaped":
+    def _colour_start(self, timestep: Tensor | int, sample: Tensor) -> Tensor | None:
+        """Return T x when this step is the extra one; the stock code never sees the timestep of it."""
+        first = int(timestep) == self._first and not is_white(self.forward_noise)
+        law = recognise(self.forward_noise, sample) if first else None
+        if first and self._extra:
+            if law == "shaped":
+                raise InvalidInputError(
+                    f"the start already has the colour of {self.forward_noise} and would get it twice: start from white"
+                    " noise, or draw with scheduler.start_noise(shape), which takes the extra first timestep away"
+                )
+            self._hide_extra()
+            return self.forward_noise.colour(sample)
+        if law == "white":
             raise InvalidInputError(
-                f"the start already has the colour of {self.forward_noise} and would get it twice: start from white"
-                " noise, or draw with scheduler.start_noise(shape), which takes the extra first timestep away"
+                f"the start is white, the scheduler's noise is {self.forward_noise}, and no step is left to colour it:"
+                " call set_timesteps before each run, or draw with scheduler.start_noise(shape)"
             )
-        return self.forward_noise.colour(sample)
+        if not self._reusable:
+            self._hide_extra()
+        return None
 
 
 def then_prepend(set_timesteps: Callable[..., None]) -> Callable[..., None]:
@@ -219,7 +228,11 @@ def then_prepend(set_timesteps: Callable[..., None]) -> Callable[..., None]:
 def _as_noise(noise: ForwardNoise | str | None) -> ForwardNoise:
     if noise is None:
         return ForwardNoise(White())
-    return ForwardNoise.parse(noise) if isinstance(noise, str) else noise
+    if isinstance(noise, str):
+        return ForwardNoise.parse(noise)
+    if not isinstance(noise, ForwardNoise):
+        raise InvalidInputError(f"a scheduler's noise is a ForwardNoise or its string, got {type(noise).__name__}")
+    return noise
 
 
 def is_white(noise: ForwardNoise) -> bool:
@@ -233,7 +246,7 @@ def _has_tensors(text: str) -> bool:
 
 def _saved_noise(config: Mapping[str, Any], folder: Path) -> ForwardNoise | str | None:
     """The noise of a saved configuration: its string, or what lies beside it."""
-    text: str | None = config.get("noise")
+    text = named_noise(config)
     if text is None or not _has_tensors(text):
         return text
     noise = read_noise(folder)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from scoregrain._random import stream
 from scoregrain.noise._fields import kebab
 from scoregrain.noise.weight import Weight
 from scoregrain.noise.weights import factors_of
@@ -55,7 +56,7 @@ def operator_spectrum(operator: Operator) -> tuple[Tensor, Tensor]:
         if operator.size <= MAX_SPECTRUM:
             _spectra[operator] = operator.eigh()
         else:
-            probe = torch.linspace(-1, 1, operator.size, dtype=torch.float64).reshape(operator.shape)
+            probe = torch.randn(operator.shape, generator=stream(0, "noise/probe"), dtype=torch.float64, device="cpu")
             _spectra[operator] = operator.eigenvalues, operator @ probe
     return _spectra[operator]
 
@@ -78,16 +79,32 @@ def _values(weight: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(weight):
         return dict(vars(weight))
     values = ((field, getattr(weight, field.name)) for field in dataclasses.fields(weight))
-    return {field.name: value for field, value in values if isinstance(value, Tensor) or value != field.default}
+    return {
+        field.name: value
+        for field, value in values
+        if isinstance(value, Tensor) or _word(value) != _word(field.default)
+    }
 
 
-def _word(value: object) -> str:
-    return repr(float(value)) if isinstance(value, float) else str(value)  # numpy's floats have a repr of their own
+def _word(value: Any) -> str:
+    """Return a value on one line, all of it: a class of the user's may hold anything."""
+    if isinstance(value, float):
+        return repr(float(value))  # numpy's floats have a repr of their own
+    if isinstance(value, Weight):
+        return f"({describe_weight(value)})"
+    if isinstance(value, Mapping):
+        return _word([*value.items()])
+    if isinstance(value, list | tuple):
+        return f"({';'.join(map(_word, value))})"
+    if hasattr(value, "__array__"):  # tensors too; their own strings leave numbers out
+        return f"@{_digest([torch.as_tensor(value)])}"
+    return " ".join(str(value).split())
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:
     state = hashlib.sha256()
     for tensor in tensors:
+        tensor = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
         state.update(str(tuple(tensor.shape)).encode())
         state.update(tensor.detach().to("cpu", torch.float64).contiguous().numpy().tobytes())
     return state.hexdigest()[:_HEX_DIGITS]

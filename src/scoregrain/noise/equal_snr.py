@@ -67,8 +67,8 @@ class EqualSNR(Weight):
     def __call__(self, grid: FrequencyGrid) -> Tensor:
         """Return S^(γ/2), floored, 1 where S is largest."""
         power = sized(self.power, grid, "equal-snr")
-        floor = self.eps ** (1 / abs(self.gamma)) if self.gamma else 1.0
-        return (power / power.max()).clamp(min=floor) ** (self.gamma / 2)
+        # The bound of the gains, since the floor of S underflows for small γ.
+        return ((power / power.max()) ** (self.gamma / 2)).clamp(self.eps**0.5, self.eps**-0.5)
 
 
 def _checked(images: Tensor) -> Tensor:
@@ -98,6 +98,6 @@ def _spectrum(images: Tensor) -> Tensor:
 def _radial_mean(power: Tensor) -> Tensor:
     """Return ``power`` averaged over frequencies of exactly equal radius."""
     _, group, count = torch.unique(FrequencyGrid(power.shape).radius(), return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(count), dtype=torch.float64).scatter_add(0, group.flatten(), power.flatten())
+    sums = torch.zeros(len(count), dtype=torch.float64, device="cpu").scatter_add(0, group.flatten(), power.flatten())
     means: Tensor = (sums / count)[group]
     return means

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from scoregrain._errors import IllConditionedNoiseWarning, InvalidInputError, nearest
 from scoregrain.noise.weight import Weight
+from scoregrain.noise.weights import factors_of
 from scoregrain.operators import (
     FourierOperator,
     FrequencyGrid,
@@ -27,6 +31,8 @@ NORMALIZATIONS = ("unit", "none")
 WARN_CONDITION = 1e6
 MAX_CONDITION = 1e12
 MAX_SPACE = 3
+GAINS = (1e-150, 1e150)
+"""Where gains that are not zero must lie: their squares and sums of these are then numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class _Law:
     covariance: Operator
     root: Operator
     whitener: Operator
+    precision: Operator
     projector: Operator
     full: bool
 
@@ -44,7 +51,9 @@ class ForwardNoise:
     """Gaussian noise ε = T ξ of covariance Σ = T Tᵀ, T = Σ^{1/2}: in Fourier space, any basis, or dense.
 
     A constant: it follows the dtype and the device of what it is given, draws nothing by itself and has no
-    parameters. A noise made from a weight fits arrays of every size; one made from an operator fits its shape.
+    parameters. A noise made from a weight fits arrays of every size; one made from an operator fits its shape. A gain
+    of exactly zero omits its frequency; of operators that were measured or given as numbers, eigenvalues up to
+    1e-10 of the largest count as zero too (``operator.rank()``, MATH C3).
 
     Args:
         weight: The gain at every frequency, or an operator that gives Σ up to scale.
@@ -53,8 +62,8 @@ class ForwardNoise:
 
     Raises:
         InvalidInputError: When ``normalize`` is unknown or ``weight`` is neither; for an operator also when it is
-            zero or its condition number exceeds 1e12. Weights are checked at the first use of each size: gains
-            must be even, finite, non-negative and not all zero.
+            zero or its condition number on its support exceeds 1e12. Weights are checked at the first use of each
+            size: gains must be even, finite, non-negative and not all zero.
 
     Warns:
         IllConditionedNoiseWarning: When the condition number of Σ on its support exceeds 1e6.
@@ -113,17 +122,19 @@ class ForwardNoise:
                 count as that.
 
         Raises:
-            InvalidInputError: When γ is not finite, the bound is not in (1, 1e12], or the operator is zero.
+            InvalidInputError: When there is no operator, γ is not finite, the bound is not in (1, 1e12], or the
+                operator is zero.
         """
-        if not torch.tensor(gamma).isfinite():
+        if not isinstance(operator, Operator):
+            raise InvalidInputError(f"expected an Operator, such as geometry.operator, got {type(operator).__name__}")
+        if not math.isfinite(gamma):
             raise InvalidInputError(f"gamma must be finite, got {gamma}")
         if not 1 < max_condition <= MAX_CONDITION:
             raise InvalidInputError(f"max_condition must lie between 1 and {MAX_CONDITION:g}, got {max_condition:g}")
         largest = operator.eigenvalues[0].item()
         if largest == 0:
             raise InvalidInputError("the operator is zero: it prefers no direction, use White()")
-        floor = max_condition ** (-1 / abs(gamma)) if gamma else 1.0
-        return cls(FunctionOperator(operator, lambda values: (values / largest).clamp(min=floor) ** -gamma))
+        return cls(FunctionOperator(operator, partial(_variances, largest, gamma, max_condition), exact=True))
 
     def rotated(self, rotation: OrthogonalMap) -> ForwardNoise:
         """Return the noise of covariance WᵀΣW: this one, seen after the rotation W (MATH C5).
@@ -161,7 +172,7 @@ class ForwardNoise:
         """Return the largest eigenvalue of Σ over the smallest on its support."""
         return _condition(self.operator(shape))
 
-    # Acting on arrays ---------------------------------------------------------------------------------
+    # Acting on arrays (x.__matmul__(y) and not x @ y, which breaks compiled graphs) -------------------
 
     def sample(
         self,
@@ -195,11 +206,11 @@ class ForwardNoise:
     def project(self, x: Tensor) -> Tensor:
         """Return Π x for ``x`` (N, C, *space), Π the projector on the support of Σ; x itself when that is all."""
         law = self._law_of(x)
-        return x if law.full else law.projector @ x
+        return x if law.full else law.projector.__matmul__(x)
 
     def precision(self, x: Tensor) -> Tensor:
-        """Return Σ⁺ x for ``x`` (N, C, *space), in float32 at least (MATH B6)."""
-        return self.whiten(self.whiten(x))
+        """Return Σ⁺ x for ``x`` (N, C, *space), float32 for half precision, which it would overflow (MATH B6)."""
+        return self._law_of(x).precision.__matmul__(x.float() if x.dtype.itemsize < 4 else x)
 
     def mahalanobis(self, x: Tensor) -> Tensor:
         """Return xᵀΣ⁺x, float64 (N,), for ``x`` (N, C, *space)."""
@@ -220,7 +231,8 @@ class ForwardNoise:
         return f"ForwardNoise({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ForwardNoise) and str(self) == str(other)
+        # A string names its classes without their modules, so that two can share a name.
+        return isinstance(other, ForwardNoise) and _classes(self) == _classes(other) and str(self) == str(other)
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -251,7 +263,7 @@ class ForwardNoise:
     # Shared steps -------------------------------------------------------------------------------------
 
     def _law_of(self, x: Tensor) -> _Law:
-        return self._law(tuple(x.shape[1:]))
+        return self._law(tuple(index(side) for side in x.shape[1:]))  # numbers in compiled graphs of any size too
 
     def _law(self, shape: tuple[int, ...]) -> _Law:
         self._prepare(shape)
@@ -261,7 +273,8 @@ class ForwardNoise:
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _prepare(self, shape: tuple[int, ...]) -> bool:
         if shape not in self._laws:
-            self._laws[shape] = self._build(shape)
+            with torch.device("cpu"):  # where gains live, whatever the default device is
+                self._laws[shape] = self._build(shape)
         return True
 
     def _build(self, shape: tuple[int, ...]) -> _Law:
@@ -280,7 +293,8 @@ class ForwardNoise:
                 stacklevel=4,
             )
         full = covariance.rank() == covariance.size
-        return _Law(covariance, root := covariance.sqrt(), root.pinv(), covariance.projector(), full)
+        root = covariance.sqrt()
+        return _Law(covariance, root, root.pinv(), covariance.pinv(), covariance.projector(), full)
 
     def _covariance(self, shape: tuple[int, ...]) -> Operator:
         if not isinstance(self.weight, Operator):
@@ -289,20 +303,29 @@ class ForwardNoise:
             raise InvalidInputError(
                 f"this noise was built for arrays (N, {_listed(self.weight.shape)}), got (N, {_listed(shape)})"
             )
-        scale = self._scale(self.weight.trace() / self.weight.size, shape)
-        return FunctionOperator(self.weight, lambda values: scale * values)
+        return self.weight.scaled(self._scale(self.weight.trace() / self.weight.size, shape))
 
     def _fourier(self, weight: Weight, shape: tuple[int, ...]) -> Operator:
         if not 2 <= len(shape) <= 1 + MAX_SPACE:
             raise InvalidInputError(f"noise is drawn for arrays (N, C, *space), got {len(shape) + 1} dimensions")
-        gains = weight(FrequencyGrid(shape[1:])).double()
-        if not bool(gains.square().isfinite().all()):
-            raise InvalidInputError(
-                f"the gains of {self} overflow for arrays {shape}: use a smaller exponent, eps > 0 or dc=floor"
-            )
+        power = self._gains(weight, shape).square()
+        return FourierOperator(shape, self._scale(power.mean().item(), shape) * power)
+
+    def _gains(self, weight: Weight, shape: tuple[int, ...]) -> Tensor:
+        grid = FrequencyGrid(shape[1:])
+        gains = weight(grid)
+        if not isinstance(gains, Tensor) or gains.is_complex():
+            kind = gains.dtype if isinstance(gains, Tensor) else type(gains).__name__
+            raise InvalidInputError(f"gains must be a real tensor, {self} returned {kind}")
+        gains = gains.detach().to("cpu", torch.float64)
         if bool((gains < 0).any()):
             raise InvalidInputError(f"gains must be non-negative, those of {self} fall to {gains.min():.3g}")
-        return FourierOperator(shape, self._scale(gains.square().mean().item(), shape) * gains.square())
+        if not bool(((gains == 0) | (gains >= GAINS[0]) & (gains <= GAINS[1])).all()):
+            raise InvalidInputError(
+                f"the gains of {self} overflow or underflow for arrays {shape}, they must be 0 or lie between"
+                f" {GAINS[0]:g} and {GAINS[1]:g}: use a smaller exponent, eps > 0 or dc=floor"
+            )
+        return grid.check_even(gains)
 
     def _scale(self, mean: float, shape: tuple[int, ...]) -> float:
         """What multiplies a covariance of this mean variance."""
@@ -322,9 +345,20 @@ def draw_white(
         if len(generator) != shape[0]:
             raise InvalidInputError(f"expected one generator or {shape[0]} of them, got {len(generator)}")
         return torch.cat([draw_white((1, *shape[1:]), each, dtype, device) for each in generator])
-    source = device if generator is None else generator.device
-    white = torch.randn(*shape, generator=generator, dtype=dtype, device=source)
+    if generator is None:  # without the keyword: compiled graphs of varying sizes refuse even None
+        return torch.randn(*shape, dtype=dtype, device=device)
+    white = torch.randn(*shape, generator=generator, dtype=dtype, device=generator.device)
     return white if device is None else white.to(device)
+
+
+def _variances(largest: float, gamma: float, max_condition: float, values: Tensor) -> Tensor:
+    """(λ/λ_max)^-γ within the condition number; null values, zero up to rounding, at its end."""
+    return ((values.clamp(min=0.0) / largest) ** -gamma).clamp(1 / max_condition, max_condition)
+
+
+def _classes(noise: ForwardNoise) -> list[type]:
+    """The classes of a weight's factors; an operator is what its spectrum says, whatever its class."""
+    return [] if isinstance(noise.weight, Operator) else [type(factor) for factor in factors_of(noise.weight)]
 
 
 def _condition(operator: Operator) -> float:

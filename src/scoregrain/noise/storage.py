@@ -106,6 +106,27 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
     return noise
 
 
+def forget_noise(folder: str | os.PathLike[str]) -> None:
+    """Remove what :func:`write_noise` wrote beside other files, if anything."""
+    with explained(Path(folder)):
+        for name in (CONFIG, TENSORS):
+            (Path(folder) / name).unlink(missing_ok=True)
+
+
+def check_nameable(weight: Weight | Operator) -> None:
+    """Refuse a weight of the caller's own class, which no file can name.
+
+    Raises:
+        InvalidInputError: As it says.
+    """
+    for factor in () if isinstance(weight, Operator) else factors_of(weight):
+        if type(factor) not in KINDS.values():
+            raise InvalidInputError(
+                f"the noise colour {kebab(type(factor))} is of your own class {type(factor).__name__}, which no file"
+                " can name: save its gains for one size instead, Custom(weight(FrequencyGrid(size)))"
+            )
+
+
 def _tensors(weight: Weight | Operator) -> dict[str, Tensor]:
     """Return what must be written as tensors, each under ``<index of the factor>.<field>``."""
     if isinstance(weight, Operator):
@@ -121,13 +142,9 @@ def _tensors(weight: Weight | Operator) -> dict[str, Tensor]:
                 " saved: save what it was made from"
             )
         return {"eigenvalues": values.contiguous(), "eigenvectors": vectors.contiguous()}
+    check_nameable(weight)
     tensors: dict[str, Tensor] = {}
     for index, factor in enumerate(factors_of(weight)):
-        if type(factor) not in KINDS.values():
-            raise InvalidInputError(
-                f"the noise colour {kebab(type(factor))} is of your own class {type(factor).__name__}, which no file"
-                " can name: save its gains for one size instead, Custom(weight(FrequencyGrid(size)))"
-            )
         tensors |= {f"{index}.{name}": tensor for name, tensor in tensor_fields(factor).items()}
     return tensors
 

@@ -13,6 +13,9 @@ from scoregrain.noise._fields import check_numbers, check_word
 from scoregrain.noise.weight import DC_RULES, Weight, with_dc
 from scoregrain.operators import RADIUS_UNITS, FrequencyGrid
 
+SMALLEST = torch.finfo(torch.float64).tiny
+"""Stands for a positive gain below it, so that it is refused as too small and not taken for an omitted frequency."""
+
 
 @dataclass(frozen=True)
 class White(Weight):
@@ -20,7 +23,7 @@ class White(Weight):
 
     def __call__(self, grid: FrequencyGrid) -> Tensor:
         """Return ones."""
-        return torch.ones(grid.size, dtype=torch.float64)
+        return torch.ones(grid.size, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class PowerLaw(Weight):
 
     def __call__(self, grid: FrequencyGrid) -> Tensor:
         """Return (r + ε)^α with the constant's gain by rule."""
-        return with_dc((grid.radius(self.radius) + self.eps) ** self.alpha, grid, self.dc)
+        base = grid.radius(self.radius) + self.eps
+        return with_dc((base**self.alpha).clamp(min=SMALLEST * base.sign()), grid, self.dc)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class Exponential(Weight):
 
     def __call__(self, grid: FrequencyGrid) -> Tensor:
         """Return exp(-β r²) with the constant's gain by rule."""
-        return with_dc((-self.beta * grid.radius(self.radius) ** 2).exp(), grid, self.dc)
+        return with_dc((-self.beta * grid.radius(self.radius) ** 2).exp().clamp(min=SMALLEST), grid, self.dc)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,7 @@ def check_columns(matrix: Tensor, rows: int, columns: int) -> Tensor:
         )
     matrix = constant(matrix)
     # One Gaussian probe shows a bad length and a bad angle alike, without the k×k Gram matrix.
-    probe = torch.randn(columns, generator=stream(0, "operators/orthonormal"), dtype=torch.float64)
+    probe = torch.randn(columns, generator=stream(0, "operators/orthonormal"), dtype=torch.float64, device="cpu")
     error = (matrix.T @ (matrix @ probe) - probe).abs()
     if not bool((error <= ROUNDING * rows**0.5).all()):
         raise InvalidInputError(f"eigenvectors must be orthonormal columns, got an error of {error.max():.3g}")
@@ -104,11 +104,16 @@ class Constant:
 
     def like(self, x: Tensor) -> Tensor:
         """Return the tensor in the dtype and on the device of ``x``."""
-        if self._cast.dtype != x.dtype or self._cast.device != x.device:
+        cast = self._cast  # read once: another thread may ask for another dtype meanwhile
+        if cast.dtype != x.dtype or cast.device != x.device:
             # Kept, since a training loop asks for the same cast at every step.
             with torch.inference_mode(False):
-                self._cast = self.value.to(device=x.device, dtype=x.dtype)
-        return self._cast
+                cast = self._cast = self.value.to(device=x.device, dtype=x.dtype)
+        return cast
+
+    def __reduce__(self) -> tuple[type[Constant], tuple[Tensor]]:
+        """Leave the cast behind: the process that reads this may not have its device."""
+        return Constant, (self.value,)
 
 
 class SpectralFactor:

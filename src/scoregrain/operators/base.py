@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -133,6 +134,10 @@ class Operator:
         """Return the orthogonal projector on the support."""
         return self._on_support(torch.ones_like)
 
+    def scaled(self, factor: float) -> Operator:
+        """Return ``factor`` > 0 times the operator; it has the operator's support."""
+        return self._on_support(partial(mul, factor))
+
     def inverse(self) -> Operator:
         """Return the inverse.
 
@@ -170,7 +175,7 @@ class Operator:
 
     def to_dense(self) -> Tensor:
         """Return the float64 (D, D) matrix."""
-        return self._matmul(torch.eye(self.size, dtype=torch.float64))
+        return self._matmul(torch.eye(self.size, dtype=torch.float64, device="cpu"))
 
     # Shared steps -------------------------------------------------------------------------------------
 
@@ -185,8 +190,7 @@ class Operator:
         return self.eigenvalues > self._cutoff()
 
     def _on_support(self, f: SpectralFunction) -> Operator:
-        cutoff = self._cutoff()
-        return FunctionOperator(self, lambda values: torch.where(values > cutoff, f(values), 0.0))
+        return FunctionOperator(self, partial(_cut, f, self._cutoff()), exact=True)
 
     def _act(self, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         flat = self._flatten(x)
@@ -215,6 +219,8 @@ class FunctionOperator(Operator):
     Args:
         operator: Gives the eigenvectors.
         f: Elementwise function of float64 eigenvalues, finite and non-negative on those of ``operator``.
+        exact: Whether f gives formulas, not measurements: then a value of exactly zero is outside the support and
+            nothing else is; otherwise ``NULL_TOLERANCE`` decides.
 
     Raises:
         InvalidInputError: When ``f`` does not give D finite non-negative numbers.
@@ -227,10 +233,11 @@ class FunctionOperator(Operator):
         tensor([[0.2500, 1.0000]])
     """
 
-    def __init__(self, operator: Operator, f: SpectralFunction) -> None:
+    def __init__(self, operator: Operator, f: SpectralFunction, *, exact: bool = False) -> None:
         super().__init__(operator.shape)
         self._operator = operator
         self._f = f
+        self._exact = exact
         self._mapped = check_values(f(operator.eigenvalues), self.size)
 
     def _apply(self, f: SpectralFunction, x: Tensor) -> Tensor:
@@ -239,10 +246,17 @@ class FunctionOperator(Operator):
     def _eigenvalues(self) -> Tensor:
         return self._mapped
 
+    def _cutoff(self) -> float:
+        return 0.0 if self._exact else super()._cutoff()
+
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
         values, vectors = self._operator.eigh()
         return descending(check_values(self._f(values)), vectors)
+
+
+def _cut(f: SpectralFunction, cutoff: float, values: Tensor) -> Tensor:
+    return torch.where(values > cutoff, f(values), 0.0)
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:

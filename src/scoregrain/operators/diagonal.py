@@ -55,5 +55,5 @@ class DiagonalOperator(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        basis = torch.eye(self.size, dtype=torch.float64) if self._basis is None else self._basis.value
+        basis = torch.eye(self.size, dtype=torch.float64, device="cpu") if self._basis is None else self._basis.value
         return descending(self._values.value, basis)

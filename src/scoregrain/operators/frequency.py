@@ -46,7 +46,7 @@ class FrequencyGrid:
         """The integers k of each axis, int64, that broadcast over the grid; Nyquist is negative, as in ``fftfreq``."""
         axes = []
         for axis, side in enumerate(self.size):
-            k = (torch.arange(side) + side // 2) % side - side // 2
+            k = (torch.arange(side, device="cpu") + side // 2) % side - side // 2
             axes.append(k.reshape(-1, *[1] * (len(self.size) - 1 - axis)))
         return tuple(axes)
 
@@ -59,7 +59,7 @@ class FrequencyGrid:
         """Σ (k_a L/N_a)², int64 ``size``: r² times L², L the least common multiple of the sizes."""
         period = self._period
         terms = [(k * (period // side)) ** 2 for k, side in zip(self.wavenumbers, self.size, strict=True)]
-        return sum(terms, torch.zeros(self.size, dtype=torch.int64))
+        return sum(terms, torch.zeros(self.size, dtype=torch.int64, device="cpu"))
 
     def radius(self, unit: str = "raw") -> Tensor:
         """Return the radial frequency, float64 ``size`` (MATH B3).
@@ -92,7 +92,7 @@ class FrequencyGrid:
 
     def _threshold(self, edge: float, squared_unit: Fraction) -> int:
         """Return the least integer n with n ≥ (edge·L)² in units of cycles per pixel."""
-        return math.ceil((_fraction(edge) * self._period) ** 2 * squared_unit)
+        return min(math.ceil((_fraction(edge) * self._period) ** 2 * squared_unit), torch.iinfo(torch.int64).max)
 
     def mirror(self, plane: Tensor) -> Tensor:
         """Return ``plane`` (…, *size) at -k: what a real array's spectrum is the conjugate of (MATH B1)."""

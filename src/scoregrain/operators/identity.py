@@ -33,7 +33,7 @@ class IdentityOperator(Operator):
         super().__init__(shape)
         if not 0.0 <= scale < math.inf:
             raise InvalidInputError(f"scale must be finite and at least 0, got {scale}")
-        self._scale = torch.tensor(scale, dtype=torch.float64)
+        self._scale = torch.tensor(scale, dtype=torch.float64, device="cpu")
 
     def _matmul(self, x: Tensor) -> Tensor:
         return self._scale.item() * x
@@ -49,4 +49,4 @@ class IdentityOperator(Operator):
 
     def eigh(self) -> tuple[Tensor, Tensor]:
         """Return eigenvalues (D,), descending, and eigenvectors (D, D) as columns, both float64."""
-        return self._eigenvalues(), torch.eye(self.size, dtype=torch.float64)
+        return self._eigenvalues(), torch.eye(self.size, dtype=torch.float64, device="cpu")

@@ -124,7 +124,7 @@ class TokenKronecker(Operator):
 
 def _repeat_vectors(vectors: Tensor, times: int) -> Tensor:
     """Return V ⊗ I: its columns k·times … k·times + times-1 span the eigenspace of column k of V."""
-    return torch.kron(vectors, torch.eye(times, dtype=torch.float64))
+    return torch.kron(vectors, torch.eye(times, dtype=torch.float64, device="cpu"))
 
 
 def _check_permutation(permutation: Tensor, size: int) -> Tensor:
@@ -134,6 +134,6 @@ def _check_permutation(permutation: Tensor, size: int) -> Tensor:
             f" got {permutation.dtype} of shape {tuple(permutation.shape)}"
         )
     permutation = permutation.cpu().clone()
-    if not torch.equal(permutation.sort().values, torch.arange(size)):
+    if not torch.equal(permutation.sort().values, torch.arange(size, device=permutation.device)):
         raise InvalidInputError(f"permutation must hold each of 0 … {size - 1} once")
     return permutation

@@ -41,7 +41,7 @@ class LowRankOperator(Operator):
         values = check_values(eigenvalues)
         self._basis = Constant(check_columns(eigenvectors, self.size, len(values)))
         # One tensor, the residual last, so that a spectral function is called once.
-        self._values = torch.cat((values, torch.tensor([residual], dtype=torch.float64)))
+        self._values = torch.cat((values, torch.tensor([residual], dtype=torch.float64, device="cpu")))
 
     def _apply(self, f: SpectralFunction, x: Tensor) -> Tensor:
         basis = self._basis.like(x)
