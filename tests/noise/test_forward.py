@@ -407,3 +407,13 @@ def test_a_large_condition_number_warns_once():
 def test_bad_input(call, message):
     with pytest.raises(InvalidInputError, match=message):
         call()
+
+
+def test_a_noise_of_what_makes_one():
+    """A noise stays itself; a weight, an operator and a string make theirs."""
+    noise = ForwardNoise(PowerLaw(-0.5), "none")
+    assert ForwardNoise.of(noise) is noise
+    assert ForwardNoise.of(PowerLaw(-0.5)) == ForwardNoise.of("power-law:alpha=-0.5") == ForwardNoise(PowerLaw(-0.5))
+    assert ForwardNoise.of(IdentityOperator((1, 4))).operator((1, 4)).trace() == 4
+    with pytest.raises(InvalidInputError, match="made from a Weight or an Operator .* got int"):
+        ForwardNoise.of(3)

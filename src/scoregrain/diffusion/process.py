@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import check_kind
 from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.diffusion.divergences import noise_nll, posterior_coefficients
 from scoregrain.diffusion.parameterization import Prediction, recover, target
-from scoregrain.noise import ForwardNoise, White
+from scoregrain.noise import ForwardNoise, Weight, White
 from scoregrain.schedules import Schedule, noising_coefficients
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class DiffusionProcess:
 
     Args:
         schedule: The noise levels.
-        noise: Their colour; white when left out.
+        noise: Their colour, a noise or what makes one (``ForwardNoise.of``); white when left out.
         prediction: What the model's output means.
         omission: How a noise that leaves a band out is meant (MATH B12). ``conditional``: the model sees the band
             of x_t and learns the rest given it. ``marginal``: it sees the noised part alone. Neither restores the
@@ -50,7 +51,7 @@ class DiffusionProcess:
     def __init__(
         self,
         schedule: Schedule,
-        noise: ForwardNoise | None = None,
+        noise: ForwardNoise | Weight | str | None = None,
         prediction: str = "epsilon",
         omission: str | None = None,
     ) -> None:
@@ -58,8 +59,10 @@ class DiffusionProcess:
             raise InvalidInputError(
                 f"unknown omission '{omission}'{nearest(omission, OMISSIONS)}; known: {', '.join(OMISSIONS)}"
             )
+        if not isinstance(schedule, Schedule):
+            raise InvalidInputError(f"expected a schedule such as linear_schedule(1000), got {type(schedule).__name__}")
         self.schedule = schedule
-        self.noise = ForwardNoise(White()) if noise is None else noise
+        self.noise = ForwardNoise(White()) if noise is None else ForwardNoise.of(noise)
         self.prediction = prediction
         self.omission = omission
         self.signal, self.sigma = noising_coefficients(schedule, prediction)
@@ -124,6 +127,15 @@ class DiffusionProcess:
             raise InvalidInputError(f"xi must be like x0, {tuple(x0.shape)}, got {tuple(xi.shape)}")
         return (c * x0 + s * eps).to(x0.dtype), eps
 
+    def marginal(self, x0: Tensor, t: int) -> tuple[Tensor, float]:
+        """Return the mean c x0, like ``x0`` (N, C, *space), and the v = s² of q(x_t | x0) = N(mean, v Σ) (MATH B5).
+
+        Raises:
+            InvalidInputError: When t is outside the schedule; -1 is the clean end, v = 0.
+        """
+        c, s = self.level(t)
+        return c * x0, s**2
+
     def check_shape(self, shape: Sequence[int]) -> None:
         """Fail where the noise does not fit arrays of ``shape`` = (C, *space), or leaves out a band unasked.
 
@@ -167,6 +179,24 @@ class DiffusionProcess:
             band = null_content - self.noise.project(null_content)
             prediction = Prediction(self.noise.project(prediction.x0) + band, self.noise.project(prediction.eps))
         return Prediction(prediction.x0.to(x_t.dtype), prediction.eps.to(x_t.dtype))
+
+    def convert(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
+        """Return a model's output in another parameterisation: what one trained for it would say of the same x_t (B10).
+
+        Args:
+            output: What the model said of ``x_t``, like it.
+            x_t: Noised arrays (N, C, *space).
+            t: Steps (N,), or one for all.
+            prediction: The parameterisation wanted.
+
+        Raises:
+            InvalidInputError: When ``prediction`` is unknown, a step is outside the schedule or the shapes differ.
+        """
+        if output.shape != x_t.shape:
+            raise InvalidInputError(f"the output must be like x_t, {tuple(x_t.shape)}, got {tuple(output.shape)}")
+        c, s = self.coefficients(self.steps(t, x_t), x_t)
+        said = recover(self.prediction, x_t, output, c, s)
+        return target(prediction, said.x0, said.eps, c, s).to(output.dtype)
 
     def score(self, model: Model, x_t: Tensor, t: Tensor | int) -> Tensor:
         """Return the score -Σ⁺ E[ε | x_t] / s_t, like ``x_t`` (N, C, *space), on the range of Σ (MATH B6).
@@ -292,6 +322,7 @@ class DiffusionProcess:
 
     def check(self, x: Tensor) -> None:
         """Fail unless ``x`` is a floating-point (N, C, *space) that the noise fits (see :meth:`check_shape`)."""
+        check_kind(x, Tensor, "arrays")
         if not x.is_floating_point():
             raise InvalidInputError(f"arrays must be floating-point, got {x.dtype}: scale images to [-1, 1] first")
         self.check_shape(x.shape[1:])

@@ -31,6 +31,7 @@ NORMALIZATIONS = ("unit", "none")
 WARN_CONDITION = 1e6
 MAX_CONDITION = 1e12
 MAX_SPACE = 3
+_ROUNDING = 1 + 1e-9  # of a condition number that a weight bounds by one of these
 GAINS = (1e-150, 1e150)
 """Where gains that are not zero must lie: their squares and sums of these are then numbers."""
 
@@ -78,8 +79,8 @@ class ForwardNoise:
     def __init__(self, weight: Weight | Operator, normalize: str = "unit") -> None:
         if not isinstance(weight, Weight | Operator):
             raise InvalidInputError(
-                f"a noise is made from a Weight or an Operator, got {type(weight).__name__}"
-                " (ForwardNoise.parse reads strings)"
+                f"a noise is made from a Weight or an Operator (ForwardNoise.parse reads strings), got"
+                f" {type(weight).__name__}"
             )
         if normalize not in NORMALIZATIONS:
             raise InvalidInputError(
@@ -93,13 +94,24 @@ class ForwardNoise:
 
     # Other ways to make one ---------------------------------------------------------------------------
 
+    @staticmethod
+    def of(noise: ForwardNoise | Weight | Operator | str) -> ForwardNoise:
+        """Return a noise as it is; of a weight, an operator or a string, the noise it makes under ``unit``.
+
+        Raises:
+            InvalidInputError: When it is none of them, or as :meth:`parse`.
+        """
+        if isinstance(noise, ForwardNoise):
+            return noise
+        return ForwardNoise.parse(noise) if isinstance(noise, str) else ForwardNoise(noise)
+
     @classmethod
-    def parse(cls, text: str) -> ForwardNoise:
+    def parse(cls, text: str | os.PathLike[str]) -> ForwardNoise:
         """Return the noise a string describes, such as ``power-law:alpha=-0.06,dc=floor`` (``str`` gives it back).
 
         Args:
-            text: ``NAME:key=value,…``, several joined by ``*``, with ``normalize=unit|none`` among the keys; or the
-                path of a saved noise, which starts with ``.`` or ``/``.
+            text: ``NAME:key=value,…``, several joined by ``*``, with ``normalize=unit|none`` among the keys. The
+                folder of a saved noise, which starts with ``.`` or ``/``, stands for it, alone or as a factor.
 
         Raises:
             InvalidInputError: When a name, a key or a value is not known; the message gives the nearest word.
@@ -280,12 +292,12 @@ class ForwardNoise:
     def _build(self, shape: tuple[int, ...]) -> _Law:
         covariance = self._covariance(shape)
         condition = _condition(covariance)
-        if condition > MAX_CONDITION:
+        if condition > MAX_CONDITION * _ROUNDING:
             raise InvalidInputError(
                 f"the noise {self} has condition number {condition:.1e} for arrays {shape}, at most"
-                f" {MAX_CONDITION:.0e} can be computed with: use a weaker weight, eps or dc=floor"
+                f" {MAX_CONDITION:.0e} can be computed with: use a smaller |alpha|, |gamma| or beta"
             )
-        if condition > WARN_CONDITION:
+        if condition > WARN_CONDITION * _ROUNDING:
             warnings.warn(
                 f"the noise {self} has condition number {condition:.1e} for arrays {shape}: scores and likelihoods"
                 " lose that many digits",
