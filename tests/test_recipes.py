@@ -56,9 +56,19 @@ def test_white_steps_lose_the_law_of_the_page(page, right, white):
 def test_forgetting_the_second_line_of_the_training_script_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks(RECIPES / "diffusers-training.md", "python")[0]
-    forgotten = code.replace("noise_scheduler.forward_noise.sample(", "torch.randn(").replace(
-        "alpha=-0.06", "alpha=-0.2"
-    )
+    forgotten = code.replace("noise_scheduler.forward_noise.sample(", "torch.randn(")
     assert forgotten.count("torch.randn(") == 1
-    with pytest.raises(ValueError, match=r"this noise is white, the scheduler's is power-law:alpha=-0\.2"):
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=r"this noise is white, the scheduler's is power-law:alpha=-0\.06"):
         execute(forgotten, "diffusers-training.md")
+
+
+def test_the_line_for_a_noise_that_leaves_a_band_out_empties_it_in_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = RECIPES / "diffusers-training.md"
+    line = "noisy_images = noise_scheduler.forward_noise.project(noisy_images)"
+    assert f"`{line}` behind `add_noise`" in page.read_text()
+    code = blocks(page, "python")[0].replace("    loss =", f"    {line}\n    loss =")
+    names = execute(code.replace('"power-law:alpha=-0.06"', '"band-pass:low=0.3,high=1", clip_sample=False'), page.name)
+    noise, shown = names["noise_scheduler"].forward_noise, names["noisy_images"].double()
+    assert (shown - noise.project(shown)).abs().max() < 1e-5 < noise.project(shown).std()

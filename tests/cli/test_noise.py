@@ -115,6 +115,23 @@ def test_equal_snr_of_data_of_another_size_with_keys(command, folder, images):
 
 
 @pytest.mark.usefixtures("quick")
+def test_equal_snr_in_a_product_and_what_its_floor_holds(command, folder):
+    out = command.runs(*PREVIEW, "equal-snr*pink", "--data", "digits", "--out", "seen").out
+    assert "  equal-snr floor      no frequency is held at it\n" in out
+    told = command.runs(*PREVIEW, "./seen/noise*blue", "--json").json
+    assert told["floored_share"] == 0
+    assert told["noise"].endswith("*pink*blue")
+    out = command.runs(*PREVIEW, "equal-snr:eps=0.2", "--data", "digits", "--out", "held").out
+    power = ForwardNoise.load("held/noise").weight.power
+    share = (power < 0.2 * power.max()).double().mean()
+    assert 0.1 < share < 0.9
+    assert f"{share:.2%} of the frequencies are held at it, not at their S^gamma: a smaller eps lifts it" in out
+    assert command.runs(*PREVIEW, "pink", "--json").json["floored_share"] is None
+    command.refuses(*PREVIEW, "./seen", code=2, saying="load the noise in it, ./seen/noise")
+    command.refuses(*PREVIEW, "seen/noise", code=2, saying="write ./seen/noise")
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_range_of_data_is_told(command, folder):
     np.savez("floats.npz", train=np.random.default_rng(0).random((20, 1, 6, 6)).astype(np.float32) * 50)
     told = command.runs(*PREVIEW, "equal-snr", "--data", "floats.npz", "--range", "0", "50", "--json").json
@@ -190,12 +207,14 @@ def test_words_that_are_no_command(command, words, saying):
         (["band-pass:low=0.5,high=0.2"], "0 <= low < high"),
         (["band-pass:low=0.9,high=0.901"], "is zero at every frequency"),
         (["./nothing"], "is not a saved noise"),
+        (["exponential:beta=100"], ("has condition number", "use a smaller |alpha| or beta")),
         (["/nothing"], "is not a saved noise"),
         (["custom@0123456789ab"], "load it from its folder"),
         (["equal-snr"], "equal-snr is fitted to data: add --data DATA, such as --data digits"),
         (["white", "--range", "0", "1"], ("--range", "--data", "give both or none")),
-        (["white", "--data", "digits"], "--data is what equal-snr alone is fitted to, 'white' takes none"),
-        (["equal-snr*pink", "--data", "digits"], "'equal-snr*pink' takes none"),
+        (["pink*equal-snr"], "equal-snr is fitted to data: add --data DATA, such as --data digits"),
+        (["white", "--data", "digits"], "--data is what one equal-snr in NOISE is fitted to, 'white' has not one"),
+        (["equal-snr*equal-snr", "--data", "digits"], "'equal-snr*equal-snr' has not one"),
         (["equal-snr", "--data", "digts"], ("no data named 'digts'", "did you mean 'digits'?")),
         (["equal-snr:gama=1", "--data", "digits"], ("no key 'gama'", "did you mean 'gamma'?")),
         (["equal-snr", "--data", "digits", "--dims", "1"], "images have two dimensions"),

@@ -158,8 +158,16 @@ def test_what_is_no_scheduler_or_no_noise_is_refused():
         with pytest.raises(InvalidInputError, match=f"{type(other).__name__} cannot be tried .* take a deterministic"):
             check_scheduler(other, NOISE)
     for kind in (diffusers.DDIMScheduler, ShapedDDIMScheduler):
-        with pytest.raises(InvalidInputError, match="must be a ForwardNoise, got str"):
-            check_scheduler(kind(), "power-law:alpha=-0.3")
+        with pytest.raises(InvalidInputError, match=r"made from a Weight or an Operator .* got NoneType"):
+            check_scheduler(kind(), None)
+
+
+@pytest.mark.parametrize("noise", ["power-law:alpha=-0.3", PowerLaw(alpha=-0.3)])
+def test_what_makes_a_noise_is_asked_as_the_noise_is(noise):
+    check_scheduler(ShapedDDIMScheduler(noise), noise)
+    with pytest.raises(InvalidInputError, match="DDIMScheduler draws white noise"):
+        check_scheduler(diffusers.DDIMScheduler(), noise)
+    check_scheduler(diffusers.DDIMScheduler(), "white")
 
 
 def test_neither_the_scheduler_nor_the_generator_is_changed():

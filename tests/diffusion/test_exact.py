@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
@@ -267,6 +268,27 @@ def test_arrays_and_steps_that_do_not_fit_are_refused():
         model.sample(1, -2)
     with pytest.raises(InvalidInputError, match="choose omission="):
         gaussian(weight=BAND)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: GaussianScore(np.zeros(SHAPE), torch.eye(12), process_of()),
+            "mean must be of type Tensor, got ndarray",
+        ),
+        (
+            lambda: GaussianScore(torch.zeros(SHAPE), np.eye(12), process_of()),
+            "covariance must be of type Tensor or Op",
+        ),
+        (lambda: GaussianScore(process_of(), torch.zeros(SHAPE), torch.eye(12)), "process must be of type Diffusion"),
+        (lambda: gaussian()[0](np.zeros((1, *SHAPE)), 3), "x_t must be of type Tensor, got ndarray"),
+        (lambda: gaussian()[0].sample(2.5), "number of samples must be an integer, got 2.5"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(make, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make()
 
 
 def test_its_name_says_what_it_is():

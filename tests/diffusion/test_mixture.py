@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
@@ -158,8 +159,11 @@ def test_components_that_no_noise_brings_together_are_refused():
 @pytest.mark.parametrize(
     ("weights", "count", "message"),
     [
-        ([1.0, -1.0], 2, r"must be positive, got \[1.0, -1.0\]"),
+        ([1.0, -1.0], 2, "must be positive and finite, they lie between -1 and 1"),
         ([1.0, math.nan], 2, "must be positive"),
+        (1.0, 1, "takes its weights first, K numbers in a list or a tensor, got float"),
+        (torch.randn(2, *SHAPE), 2, r"its weights first, .* got \(2, 2, 3, 2\) of them"),
+        ([torch.zeros(SHAPE)] * 2, 2, "its weights first, .* got list"),
         ([1.0], 2, "one weight, mean and covariance for each component, got 1, 2 and 2"),
         ([], 0, "got 0, 0 and 0"),
     ],
@@ -167,6 +171,11 @@ def test_components_that_no_noise_brings_together_are_refused():
 def test_weights_that_are_none_are_explained(weights, count, message):
     with pytest.raises(InvalidInputError, match=message):
         GaussianMixtureScore(weights, torch.zeros(count, *SHAPE), torch.eye(SIZE).expand(count, -1, -1), process_of())
+
+
+def test_numpy_weights_will_do():
+    weights, means, covariances = np.array([1.0, 3.0]), torch.zeros(2, *SHAPE), torch.eye(SIZE).expand(2, -1, -1)
+    close(GaussianMixtureScore(weights, means, covariances, process_of()).weights, torch.tensor([0.25, 0.75]))
 
 
 def test_its_name_says_what_it_is():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from scoregrain import InvalidInputError
-from scoregrain.diffusion.recognition import recognise
+from scoregrain.diffusion.recognition import Evidence, recognise
 from scoregrain.noise import BandPass, ForwardNoise, PowerLaw
 
 SHAPE = (64, 1, 28, 28)
@@ -73,3 +73,32 @@ def test_nothing_is_neither():
 def test_arrays_the_noise_does_not_fit_are_refused():
     with pytest.raises(InvalidInputError, match=r"\(N, C, \*space\)"):
         recognise(NOISE, white((4, 5)))
+
+
+def test_a_number_under_a_faint_power_law_holds_a_quarter_of_alpha_squared_nats():
+    for alpha in (-0.06, -0.01, 0.02):
+        eigenvalues = ForwardNoise(PowerLaw(alpha=alpha)).operator((1, 28, 28)).eigenvalues
+        nats = (1 / eigenvalues - 1 + eigenvalues.log()).mean() / 2  # of white noise against the shaped law
+        assert nats == pytest.approx(alpha**2 / 4, rel=0.1)
+
+
+def test_what_one_tensor_does_not_tell_several_do():
+    """80/α² numbers, three times over, in tensors of several sizes."""
+    white_seen, shaped_seen = Evidence(NOISE), Evidence(NOISE)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(40):
+        xi = torch.randn(2, 1, 28 + step % 3, 28, generator=generator)
+        verdicts = white_seen.add(xi), shaped_seen.add(NOISE.colour(xi))
+        if step < 5:
+            assert verdicts == (None, None)
+    assert verdicts == ("white", "shaped")
+    assert white_seen.seen == shaped_seen.seen == sum(2 * 28 * (28 + step % 3) for step in range(40))
+
+
+def test_no_verdict_on_the_way_is_ever_wrong():
+    batches = white((100, 40, 4, 1, 8, 8), seed=1)
+    noise = ForwardNoise(PowerLaw(alpha=-0.1))
+    for xis in batches:
+        white_seen, shaped_seen = Evidence(noise), Evidence(noise)
+        assert {white_seen.add(xi) for xi in xis} <= {"white", None}
+        assert {shaped_seen.add(noise.colour(xi)) for xi in xis} <= {"shaped", None}

@@ -3,6 +3,7 @@
 import weakref
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from scoregrain.diffusion.ddim import DDIM
 from scoregrain.diffusion.exact import GaussianScore
 from scoregrain.diffusion.heun import Heun
 from scoregrain.diffusion.process import DiffusionProcess
+from scoregrain.diffusion.sampler import Sampler
 from scoregrain.diffusion.sampling import SAMPLERS, find_sampler, sample
 from scoregrain.noise import BandPass, ForwardNoise, PowerLaw
 from scoregrain.operators import DiagonalOperator
@@ -215,6 +217,16 @@ def test_equal_seeds_give_equal_samples():
 # Errors ---------------------------------------------------------------------------------------------------------
 
 
+class Returning(Sampler):
+    """The mistake of returning x instead of the state after it."""
+
+    def step(self, state, t, s):
+        return state.x
+
+
+OMITTING = {"process": DiffusionProcess(linear_schedule(1000), ForwardNoise(BandPass(0.5, 1.0)), omission="marginal")}
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("clip", [None, (-1, 1)])
 @pytest.mark.parametrize("name", ["ddpm", "heun", "dpm-solver++"])
@@ -238,15 +250,41 @@ def test_a_model_that_breaks_stops_the_run_and_names_the_step(name, bad, clip):
         ({"steps": 1001}, "steps must lie between 1 and 1000, got 1001"),
         ({"generator": [seeded(), seeded()]}, "one generator or 4 of them, one for each sample, got 2"),
         ({"generator": [seeded(), seeded()], "batch_size": 2}, "one generator or 4 of them"),
-        ({"clip": (1.0, -1.0)}, "clip must be .low, high. with low < high"),
-        ({"sampler": 3}, "unknown sampler '3'"),
+        ({"n": 2.5}, "number of samples must be an integer, got 2.5"),
+        ({"batch_size": 1.5}, "batch size must be an integer, got 1.5"),
+        ({"steps": 2.5}, "number of steps must be an integer, got 2.5"),
+        ({"steps": None}, "number of steps must be an integer, got None"),
+        ({"generator": 0}, r"must be a torch.Generator or a list of them, got 0: torch.Generator\(\).manual_seed"),
+        ({"generator": [0, 1, 2, 3]}, r"must be a torch.Generator or a list of them, got \[0, 1, 2, 3\]"),
+        ({"clip": (1.0, -1.0)}, r"clip must be \(low, high\), numbers with low < high, got \(1.0, -1.0\)"),
+        ({"clip": 1}, r"clip must be \(low, high\), .* got 1$"),
+        ({"clip": (0, 1, 2)}, r"clip must be \(low, high\), .* got \(0, 1, 2\)"),
+        ({"clip": ("a", "b")}, r"clip must be \(low, high\)"),
+        ({"sampler": 3}, "sampler must be of type str or Sampler, got int"),
+        ({"sampler": ["ddim"]}, "sampler must be of type str or Sampler, got list"),
+        ({"sampler": Heun}, r"the sampler Heun is a class: give an instance, Heun\(\)"),
+        ({"sampler": Returning()}, r"Returning.step must return state.advance\(x\), got Tensor"),
+        ({"process": linear_schedule(1000)}, "process must be of type DiffusionProcess, got Schedule"),
         ({"model": lambda x, t: x[:, :1]}, "returned .4, 1, 5. for arrays .4, 2, 5."),
-        ({"shape": (5,)}, "noise is drawn for arrays"),
+        ({"shape": (5,)}, r"shape must be \(C, \*space\) .* got \(5,\)"),
+        ({"shape": 8}, r"shape must be \(C, \*space\) .* got \(8,\)"),
+        ({"shape": (1, 4.0)}, r"shape must be \(C, \*space\) .* got \(1, 4.0\)"),
+        (OMITTING | {"null_content": 0.5}, "null_content must be of type Tensor, got float"),
+        (
+            OMITTING | {"null_content": np.zeros(SHAPE)},
+            r"Tensor, got ndarray \(torch.from_numpy makes a tensor of it\)",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused(options, message):
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
         draw(**options)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert draw(n=np.int64(2), steps=np.int64(3), clip=(np.float32(-1), np.float64(1))).shape == (2, *SHAPE)
 
 
 def test_a_bar_is_silent_where_there_is_no_terminal(capsys):

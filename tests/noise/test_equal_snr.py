@@ -67,6 +67,26 @@ def test_eps_bounds_the_condition_number(gamma, eps):
     assert ForwardNoise(EqualSNR(power, gamma, eps)).condition_number((1, *SIZE)) == pytest.approx(1 / eps, rel=1e-9)
 
 
+def test_the_share_at_the_floor_is_counted_on_both_sides():
+    """S over six decades; no warning at the default bound, even where the data have no variance."""
+    power = 10.0 ** -torch.tensor([0.0, 1, 2, 4, 6, 4, 2, 1], dtype=torch.float64)
+    for gamma in (1.0, -1.0):
+        shares = [EqualSNR(power, gamma, eps).floored_share for eps in (1e-7, 1e-6, 1e-5, 1e-3, 0.5)]
+        assert shares == [0, 0, 1 / 8, 3 / 8, 7 / 8]
+    assert EqualSNR(power, gamma=0.5, eps=1e-3).floored_share == 0  # w² spans three decades
+    power[4] = 0.0
+    fitted = EqualSNR(power)
+    assert fitted.floored_share == 1 / 8
+    assert ForwardNoise(fitted).condition_number((1, 8)) == pytest.approx(1e6)
+
+
+def test_the_default_floor_leaves_natural_images_equal():
+    """S ∝ r⁻³ at 64×64 pixels spans 9·10⁴, ten times what ε = 1e-4 lets through."""
+    power = PowerLaw(-1.5)(FrequencyGrid((64, 64))) ** 2
+    assert EqualSNR(power).floored_share == 0
+    assert EqualSNR(power, eps=1e-4).floored_share > 0.4
+
+
 def test_a_radial_fit_is_isotropic_and_keeps_the_mean_of_every_ring():
     images = gaussian_images(even_power((8, 8)), 50, 2)
     plain, radial = EqualSNR.fit(images).power, EqualSNR.fit(images, radial=True).power

@@ -415,5 +415,5 @@ def test_a_noise_of_what_makes_one():
     assert ForwardNoise.of(noise) is noise
     assert ForwardNoise.of(PowerLaw(-0.5)) == ForwardNoise.of("power-law:alpha=-0.5") == ForwardNoise(PowerLaw(-0.5))
     assert ForwardNoise.of(IdentityOperator((1, 4))).operator((1, 4)).trace() == 4
-    with pytest.raises(InvalidInputError, match="made from a Weight or an Operator .* got int"):
+    with pytest.raises(InvalidInputError, match=r"made from a Weight or an Operator .* got int"):
         ForwardNoise.of(3)

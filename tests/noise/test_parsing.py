@@ -1,6 +1,7 @@
 """Noises as strings: what is written is read back exactly, and every mistake is named."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,12 +98,44 @@ def test_there_is_some_freedom_in_writing(text):
         ("operator@1a2b3c4d5e6f", "holds an operator: load it from its folder"),
         ("equal-snr:gamma=0.5", "the noise 'equal-snr' needs data: EqualSNR.fit.images., or --data"),
         ("./nowhere", "is not a saved noise: it has no config.json"),
+        ("./nowhere*pink", "'nowhere' is not a saved noise: it has no config.json"),
+        (None, "a noise to parse must be of type str or PathLike, got NoneType"),
     ],
 )
 def test_mistakes_are_named_in_one_line(text, message):
     with pytest.raises(InvalidInputError, match=message) as caught:
         parse_noise(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_saved_noise_is_a_factor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gains = 1 + torch.arange(16.0).reshape(4, 4)
+    weight = Custom(gains + FrequencyGrid((4, 4)).mirror(gains))
+    ForwardNoise(weight).save("a")
+    ForwardNoise(weight, "none").save("b")
+    assert parse_noise("./a*pink:dc=zero") == ForwardNoise(weight * Pink(dc="zero"))
+    assert parse_noise(f"blue:normalize=none*{tmp_path}/b") == ForwardNoise(Blue() * weight, "none")
+    assert parse_noise("./b*blue:normalize=unit") == ForwardNoise(weight * Blue())
+    with pytest.raises(InvalidInputError, match=r"'./b' was saved with normalize=none: say which .* \*white:normalize"):
+        parse_noise("./b*pink")
+    ForwardNoise(DiagonalOperator((1, 4, 4), torch.ones(16))).save("c")
+    with pytest.raises(InvalidInputError, match=r"'./c' holds an operator: it has no product"):
+        parse_noise("./c*pink")
+
+
+def test_a_folder_is_named_by_a_path(tmp_path, monkeypatch):
+    """An object of the kind, or a string that starts like one; the name alone says how to write it."""
+    monkeypatch.chdir(tmp_path)
+    ForwardNoise(Pink()).save("x/noise")
+    assert parse_noise(Path("x/noise")) == parse_noise("./x/noise") == ForwardNoise(Pink())
+    with pytest.raises(InvalidInputError, match=r"unknown noise 'x/noise': to load the folder .* write ./x/noise"):
+        parse_noise("x/noise")
+
+
+def test_the_data_of_equal_snr_may_be_handed_over():
+    power = 2 * WHITE_PLANE
+    assert parse_noise("equal-snr:gamma=0.5*pink", power) == ForwardNoise(EqualSNR(power, 0.5) * Pink())
 
 
 def test_a_weight_has_no_normalisation():

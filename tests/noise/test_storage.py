@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -163,6 +164,20 @@ def test_other_artefacts_are_refused(values, message, tmp_path):
         load_noise(folder)
     with pytest.raises(InvalidInputError, match=r"is not a saved noise: it has no config.json"):
         load_noise(tmp_path)
+
+
+def test_a_preview_says_which_noise_it_shows(tmp_path, monkeypatch):
+    """The path in the message is one that can be parsed."""
+    monkeypatch.chdir(tmp_path)
+    Path("seen").mkdir()
+    Path("seen/config.json").write_text(json.dumps({"kind": "noise preview", "format": 1, "noise": "pink"}))
+    with pytest.raises(InvalidInputError, match=r"holds 'noise preview' .*: it shows the noise pink"):
+        load_noise("./seen")
+    NOISES["custom"].save("seen/noise")
+    with pytest.raises(InvalidInputError, match=r"load the noise in it, ./seen/noise$"):
+        load_noise("./seen")
+    with pytest.raises(InvalidInputError, match=f"load the noise in it, {tmp_path}/seen/noise$"):
+        load_noise(tmp_path / "seen")
 
 
 @dataclasses.dataclass(frozen=True)

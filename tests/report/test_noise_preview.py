@@ -10,7 +10,7 @@ import torch
 
 from scoregrain import InvalidInputError
 from scoregrain._random import stream
-from scoregrain.noise import ForwardNoise
+from scoregrain.noise import ForwardNoise, PowerLaw
 from scoregrain.operators import DiagonalOperator, FrequencyGrid
 from scoregrain.report.drawing import render
 from scoregrain.report.noise_figure import _paint_correlation, _paint_gain, _paint_spectrum
@@ -327,18 +327,28 @@ def test_a_preview_is_a_folder_of_numbers_and_a_picture(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "samples", "saying"),
     [
-        ((1, 0), 16, "all >= 1"),
+        ((1, 0), 16, "all at least 1"),
         ((8,), 16, r"\(C, \*space\)"),
-        ((1, 2, 2, 2, 2), 16, "one to three sizes"),
-        ((1, 2.0), 16, "all >= 1"),
+        ((1, 2, 2, 2, 2), 16, "one to three space dimensions"),
+        ((1, 2.0), 16, "all at least 1"),
         ((1, 2049, 2048), 16, "at most 4194304 numbers such as 2048×2048, got 1×2049×2048"),
         ((10**9, 10**9), 16, "at most 4194304"),
+        (8, 16, r"\(C, \*space\)"),
         ((1, 8), 15, "samples is 15, expected at least 16"),
+        ((1, 8), 20.5, "samples must be an integer, got 20.5"),
     ],
 )
 def test_what_cannot_be_previewed(shape, samples, saying):
     with pytest.raises(InvalidInputError, match=saying):
         preview_noise(parse("white"), shape, samples)
+
+
+@pytest.mark.parametrize("made_of", ["power-law:alpha=-0.5", PowerLaw(-0.5)])
+def test_what_makes_a_noise_is_previewed_as_that_noise(made_of):
+    expected = preview_noise(ForwardNoise(PowerLaw(-0.5)), (1, 8), 16)
+    assert preview_noise(made_of, (1, 8), 16).numbers() == expected.numbers()
+    with pytest.raises(InvalidInputError, match=r"made from a Weight or an Operator .* got NoneType"):
+        preview_noise(None, (1, 8))
 
 
 def test_a_noise_of_another_shape_says_so():

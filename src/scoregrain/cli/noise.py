@@ -19,14 +19,13 @@ from scoregrain.datasets import Images, data_name, load_images
 from scoregrain.noise import ForwardNoise, Weight
 from scoregrain.noise.describing import tensor_fields
 from scoregrain.noise.equal_snr import EqualSNR
-from scoregrain.noise.parsing import make_weight, split
+from scoregrain.noise.parsing import FITTED, parse_noise, split
 from scoregrain.noise.storage import write_noise
 from scoregrain.noise.weights import factors_of
 from scoregrain.operators import Operator
 from scoregrain.report.noise_preview import NoisePreview, check_preview, preview_noise
 
 ACTIONS = ("preview",)
-FITTED = "equal-snr"
 DEFAULT_SIDE = 32
 LONGEST = 80  # letters of a noise in the name of a folder
 
@@ -119,7 +118,7 @@ class Noise:
         """The noise of the words alone, and the shape to look at it on."""
         if self.range is not None:
             raise InvalidInputError("--range says what the values in --data DATA are: give both or none")
-        if self.noise.partition(":")[0] == FITTED:
+        if FITTED in [factor.name for factor in split(self.noise)[0]]:
             raise InvalidInputError(f"{FITTED} is fitted to data: add --data DATA, such as --data digits")
         noise = ForwardNoise.parse(self.noise)
         if isinstance(noise.weight, Operator):
@@ -130,16 +129,14 @@ class Noise:
 
     def _fitted(self, data: str, size: tuple[int, ...] | None) -> tuple[ForwardNoise, tuple[int, ...]]:
         """The noise that gives all frequencies of the data one signal-to-noise ratio."""
-        factors, normalize = split(self.noise)
-        if [factor.name for factor in factors] != [FITTED]:
-            raise InvalidInputError(f"--data is what {FITTED} alone is fitted to, '{self.noise}' takes none")
+        if [factor.name for factor in split(self.noise)[0]].count(FITTED) != 1:
+            raise InvalidInputError(f"--data is what one {FITTED} in NOISE is fitted to, '{self.noise}' has not one")
         if size is not None and len(size) != 2:
             raise InvalidInputError(f"images have two dimensions: --size must be such as 32 or 28 20, not {size}")
         images = self._images(data, size)
         for note in images.notes:
             print(f"note: {note}", file=sys.stderr)
-        power = EqualSNR.fit(images.pixels).power
-        return ForwardNoise(make_weight(factors[0], {"power": power}), normalize or "unit"), images.shape
+        return parse_noise(self.noise, EqualSNR.fit(images.pixels).power), images.shape
 
     def _images(self, data: str, size: tuple[int, ...] | None) -> Images:
         """The data, resized where another size or number of channels is asked for."""
@@ -185,6 +182,7 @@ def describe_preview(preview: NoisePreview) -> list[str]:
         f"{noise} on {'×'.join(map(str, preview.shape))}",
         f"  normalisation        {noise.normalize}: standard deviation {preview.pixel_std:.6g} {pixels} (exact)",
         f"  condition number     {numbers['condition_number']:.4g}",
+        *_floor_line(preview),
         f"  rank                 {rank} of {dimension}: {left}",
         f"  log det              {numbers['log_det']:.6g}" + (" on its support" if rank < dimension else ""),
         f"  low frequencies      {preview.low_share:.2%} of the power below half the corner's radius; "
@@ -193,6 +191,15 @@ def describe_preview(preview: NoisePreview) -> list[str]:
         f"{preview.deviation:.2f} standard errors from the law ({preview.usual_deviation:.2f} is usual)",
         *_slope_line(preview),
     ]
+
+
+def _floor_line(preview: NoisePreview) -> list[str]:
+    if preview.floored_share is None:
+        return []
+    if preview.floored_share == 0:
+        return ["  equal-snr floor      no frequency is held at it"]
+    held = f"{preview.floored_share:.2%} of the frequencies are held at it, not at their S^gamma"
+    return [f"  equal-snr floor      {held}: a smaller eps lifts it"]
 
 
 def _slope_line(preview: NoisePreview) -> list[str]:

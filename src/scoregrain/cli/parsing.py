@@ -58,7 +58,7 @@ def parse(arguments: list[str]) -> Any:
             return tyro.extras.subcommand_cli_from_dict(
                 COMMANDS,
                 prog="scoregrain",
-                description="Measure the grain of score networks before training, and how data run with it.",
+                description="The grain of score networks before training, and the noise they are trained with.",
                 args=arguments,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import check_kind, whole
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.parameterization import target_coefficients
 from scoregrain.diffusion.pencil import CovariancePencil
@@ -49,6 +50,7 @@ class GaussianScore:
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor | Operator, process: DiffusionProcess) -> None:
+        check_kind(process, DiffusionProcess, "process")
         data = _operator(mean, covariance)
         self.shape, self.process = data.shape, process
         process.check_shape(self.shape)
@@ -127,8 +129,7 @@ class GaussianScore:
         Raises:
             InvalidInputError: When ``n`` is negative or t is outside the schedule.
         """
-        if n < 0:
-            raise InvalidInputError(f"the number of samples must be at least 0, got {n}")
+        n = whole(n, "the number of samples", least=0)
         c, s = self.process.level(t)
         xi = draw_white((n, len(self._pencil.data)), generator, torch.float64, device)
         pencil = self._on(xi.device)
@@ -139,6 +140,7 @@ class GaussianScore:
         self, x: Tensor, t: Tensor | int, first: int = -1
     ) -> tuple[CovariancePencil, Tensor, Tensor, Tensor]:
         """Return the pencil where ``x`` is, c and s, (N, 1), and the coordinates of x - c m, (N, r)."""
+        check_kind(x, Tensor, "x_t")
         if tuple(x.shape[1:]) != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise InvalidInputError(f"the exact model knows arrays (N, {expected}), got {tuple(x.shape)}")
@@ -154,6 +156,8 @@ class GaussianScore:
 
 def _operator(mean: Tensor, covariance: Tensor | Operator) -> Operator:
     """Return S as an operator, after checking that ``mean`` fits it."""
+    check_kind(mean, Tensor, "mean")
+    check_kind(covariance, Tensor | Operator, "covariance")
     if not bool(mean.isfinite().all()):
         raise InvalidInputError("the mean must be finite, got NaN or infinity")
     if not isinstance(covariance, Operator):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import check_kind, whole
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.exact import GaussianScore
 from scoregrain.diffusion.process import DiffusionProcess
@@ -45,14 +47,19 @@ class GaussianMixtureScore:
         covariances: Tensor | Sequence[Tensor | Operator],
         process: DiffusionProcess,
     ) -> None:
+        self.weights = _numbers(weights)
+        check_kind(means, Tensor | Sequence, "means")
+        check_kind(covariances, Tensor | Sequence, "covariances")
         if not len(weights) == len(means) == len(covariances) > 0:
             raise InvalidInputError(
                 "a mixture takes one weight, mean and covariance for each component, got"
                 f" {len(weights)}, {len(means)} and {len(covariances)}"
             )
-        self.weights = torch.as_tensor(weights, dtype=torch.float64, device="cpu")
         if not bool((self.weights.isfinite() & (self.weights > 0)).all()):
-            raise InvalidInputError(f"the weights of a mixture must be positive, got {self.weights.tolist()}")
+            raise InvalidInputError(
+                "the weights of a mixture must be positive and finite, they lie between"
+                f" {self.weights.min():g} and {self.weights.max():g}"
+            )
         self.weights = self.weights / self.weights.sum()
         self.components = [GaussianScore(mean, each, process) for mean, each in zip(means, covariances, strict=True)]
         self.shape, self.process = self.components[0].shape, process
@@ -112,8 +119,7 @@ class GaussianMixtureScore:
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Draw ``n`` arrays x_t, (n, C, *space); see :meth:`GaussianScore.sample`."""
-        if n < 1:
-            raise InvalidInputError(f"the number of samples must be at least 1, got {n}")
+        n = whole(n, "the number of samples", least=1)
         source = device if generator is None else generator.device
         chosen = torch.multinomial(self.weights.to(source), n, replacement=True, generator=generator).to(device)
         x = torch.empty(n, *self.shape, dtype=dtype, device=chosen.device)
@@ -137,6 +143,15 @@ class GaussianMixtureScore:
             )
         densities = torch.stack([component.log_prob(x_t, t) for component in self.components], 1)
         return densities + self.weights.to(densities).log()
+
+
+def _numbers(weights: Tensor | Sequence[float]) -> Tensor:
+    """Return the weights as float64 (K,), unless they are something else, such as the means."""
+    values = weights.tolist() if hasattr(weights, "tolist") else weights
+    if not isinstance(values, Sequence) or not all(isinstance(value, Real) for value in values):
+        got = f"{tuple(weights.shape)} of them" if hasattr(weights, "shape") else type(weights).__name__
+        raise InvalidInputError(f"a mixture takes its weights first, K numbers in a list or a tensor, got {got}")
+    return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 
 def _one_support(components: Sequence[GaussianScore], noised: bool) -> bool:

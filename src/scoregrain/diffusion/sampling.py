@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import check_kind, shown, whole
 from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.diffusion.ddim import DDIM
 from scoregrain.diffusion.dpm_solver import DPMSolverPP
@@ -17,6 +20,7 @@ from scoregrain.diffusion.heun import Heun
 from scoregrain.diffusion.infer import infer_device, infer_dtype, infer_shape
 from scoregrain.diffusion.process import DiffusionProcess, Model
 from scoregrain.diffusion.sampler import Sampler, SamplerState, SamplingRun
+from scoregrain.operators.base import check_shape
 from scoregrain.schedules import subsampled_steps
 
 SAMPLERS: dict[str, Sampler] = {
@@ -80,11 +84,14 @@ def sample(
         >>> round(samples.std().item(), 2)
         1.0
     """
+    check_kind(process, DiffusionProcess, "process")
     method = find_sampler(sampler)
-    shape = infer_shape(model, process) if shape is None else tuple(shape)
+    shape = check_shape(infer_shape(model, process) if shape is None else shape)
     process.check_shape(shape)
-    visited = [*subsampled_steps(process.num_steps, steps), -1]
-    size = _check_counts(n, batch_size, generator)
+    visited = [*subsampled_steps(process.num_steps, whole(steps, "the number of steps")), -1]
+    n = whole(n, "the number of samples", least=1)
+    size = n if batch_size is None else whole(batch_size, "the batch size", least=1)
+    _check_generators(generator, n)
     _check_clip(clip, process)
     like = torch.empty(0, dtype=dtype or infer_dtype(model), device=device or infer_device(model, generator))
     content = _omitted_content(process, null_content, (n, *shape), like)
@@ -101,15 +108,22 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
     """Return the sampler of this name, or the one given.
 
     Raises:
-        InvalidInputError: When the name is unknown.
+        InvalidInputError: When the name is unknown, or it is a class instead of an instance.
     """
     if isinstance(sampler, Sampler):
         return sampler
+    _refuse_class(sampler)
+    check_kind(sampler, str | Sampler, "sampler")
     if sampler not in SAMPLERS:
         raise InvalidInputError(
-            f"unknown sampler '{sampler}'{nearest(str(sampler), SAMPLERS)}; known: {', '.join(SAMPLERS)}"
+            f"unknown sampler '{sampler}'{nearest(sampler, SAMPLERS)}; known: {', '.join(SAMPLERS)}"
         )
     return SAMPLERS[sampler]
+
+
+def _refuse_class(sampler: object) -> None:
+    if isinstance(sampler, type):
+        raise InvalidInputError(f"the sampler {sampler.__name__} is a class: give an instance, {sampler.__name__}()")
 
 
 def _reverse(
@@ -123,6 +137,10 @@ def _reverse(
     state = _start(run, shape, like)
     for t, s in pairwise(visited):
         state = method.step(state, t, s)
+        if not isinstance(state, SamplerState):
+            raise InvalidInputError(
+                f"{type(method).__name__}.step must return state.advance(x), got {type(state).__name__}"
+            )
         update()
     if run.null_content is None:
         return state.x
@@ -148,7 +166,10 @@ def _omitted_content(
                 "null_content is what an omitted band holds, and this process omits none: leave it out, or set omission"
             )
         return None
-    content = like.new_zeros(shape[1:]) if null_content is None else null_content.to(like)
+    if null_content is None:
+        null_content = like.new_zeros(shape[1:])
+    check_kind(null_content, Tensor, "null_content")
+    content = null_content.to(like)
     if tuple(content.shape) not in (shape, shape[1:]):
         raise InvalidInputError(f"null_content must have the shape {shape[1:]} or {shape}, got {tuple(content.shape)}")
     if not bool(content.isfinite().all()):
@@ -157,22 +178,24 @@ def _omitted_content(
     return (content - process.noise.project(content)).expand(shape)
 
 
-def _check_counts(n: int, batch_size: int | None, generator: object) -> int:
-    """Return how many to draw at a time."""
-    if n < 1:
-        raise InvalidInputError(f"the number of samples must be at least 1, got {n}")
-    if batch_size is not None and batch_size < 1:
-        raise InvalidInputError(f"the batch size must be at least 1, got {batch_size}")
-    if isinstance(generator, Sequence) and len(generator) != n:
+def _check_generators(generator: object, n: int) -> None:
+    if generator is None or isinstance(generator, torch.Generator):
+        return
+    if not isinstance(generator, Sequence) or not all(isinstance(each, torch.Generator) for each in generator):
+        raise InvalidInputError(
+            f"generator must be a torch.Generator or a list of them, got {shown(generator)}:"
+            " torch.Generator().manual_seed(0) makes one"
+        )
+    if len(generator) != n:
         raise InvalidInputError(f"expected one generator or {n} of them, one for each sample, got {len(generator)}")
-    return n if batch_size is None else batch_size
 
 
-def _check_clip(clip: tuple[float, float] | None, process: DiffusionProcess) -> None:
+def _check_clip(clip: Any, process: DiffusionProcess) -> None:
     if clip is None:
         return
-    if not clip[0] < clip[1]:
-        raise InvalidInputError(f"clip must be (low, high) with low < high, got {clip}")
+    pair = isinstance(clip, Sequence) and len(clip) == 2 and all(isinstance(end, Real) for end in clip)
+    if not pair or not clip[0] < clip[1]:
+        raise InvalidInputError(f"clip must be (low, high), numbers with low < high, got {shown(clip)}")
     if process.omission is not None:
         raise InvalidInputError("clip would change what the omitted band holds: leave it out and clamp the samples")
 

@@ -12,32 +12,30 @@ import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.noise import ForwardNoise, White
+from scoregrain.noise import ForwardNoise, Weight, White
+from scoregrain.operators import Operator
 
 TRIAL_STEPS = 4
 
 
-def check_scheduler(scheduler: Any, noise: ForwardNoise) -> None:
-    """Fail unless a diffusers scheduler can sample a model that was trained with ``noise``.
+def check_scheduler(scheduler: Any, noise: ForwardNoise | Weight | Operator | str) -> None:
+    """Fail when a diffusers scheduler draws other noise than the ``noise`` a model was trained with.
 
     A shaped scheduler passes when it has this very noise. A stock one passes when the noise is white, or when its
-    steps draw none: then it is an ODE solver that needs nothing but a shaped start, ``noise.sample(shape)`` times
+    steps draw none: then it needs nothing but a shaped start, ``noise.sample(shape)`` times
     ``scheduler.init_noise_sigma``. That is found by running a copy of it twice on a tiny array, with two seeds. An
     option of ``step`` that adds noise counts as drawing when it is ``eta``; leave others (``s_churn``) at zero.
+    To pass means no more than that: inverse schedulers (from image to noise) and those of other models pass too.
 
     Args:
         scheduler: A diffusers scheduler; it is not changed.
-        noise: The noise of the training.
+        noise: The noise of the training, or what makes one (``ForwardNoise.of``).
 
     Raises:
         InvalidInputError: When the scheduler has another noise, draws white noise or cannot be tried; or ``noise``
-            is no ForwardNoise.
+            makes no noise.
     """
-    if not isinstance(noise, ForwardNoise):
-        raise InvalidInputError(
-            f"the noise of the training must be a ForwardNoise, got {type(noise).__name__}"
-            " (ForwardNoise.parse reads strings)"
-        )
+    noise = ForwardNoise.of(noise)
     own = getattr(scheduler, "forward_noise", None)
     if own is not None and own != noise:
         raise InvalidInputError(f"the scheduler draws {own}, the model was trained with {noise}")

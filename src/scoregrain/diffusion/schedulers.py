@@ -1,6 +1,7 @@
 """diffusers' schedulers under any noise: the same steps, every draw coloured (MATH B5, B7).
 
-Scalars commute with T, so the coefficients are the stock ones; only the start and the noise of the steps change.
+Scalars commute with T, so the coefficients are the stock ones; only the start and the noise of the steps change, and a
+band that the noise leaves out stays empty (MATH B12).
 Importing this module imports diffusers.
 """
 
@@ -18,7 +19,8 @@ from torch import Tensor
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.parameterization import recover
 from scoregrain.diffusion.shaped_scheduler import Generator, ShapedScheduler, is_white, then_prepend
-from scoregrain.noise import ForwardNoise
+from scoregrain.noise import ForwardNoise, Weight
+from scoregrain.operators import Operator
 
 VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
@@ -32,10 +34,12 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
     of the model. In a loop of your own ``start_noise`` draws the start instead. White noise changes nothing.
     It remembers whether the start has its colour: one run at a time, a copy for each thread.
 
-    A noise that leaves a band out leaves zeros there; null contents are for ``scoregrain.sample`` (MATH B12).
+    A noise that leaves a band out leaves zeros there: each step takes what the network or an image has in the band
+    away, so that a network trained on ``noise.project(x_t)`` draws the marginal law and one trained on x_t the law of
+    the rest given an empty band (MATH B12). Other contents are for ``scoregrain.sample``.
 
     Args:
-        noise: The noise, its string, or None for white.
+        noise: The noise, what makes one (``ForwardNoise.of``), or None for white.
         **stock: diffusers' arguments. ``beta_schedule`` may have the prefix ``shaped:``, as in the configuration.
 
     Raises:
@@ -46,7 +50,7 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
     __module__ = "scoregrain"  # where a saved pipeline looks for the class
     set_timesteps = then_prepend(DDPMScheduler.set_timesteps)
 
-    def __init__(self, noise: ForwardNoise | str | None = None, **stock: Any) -> None:
+    def __init__(self, noise: ForwardNoise | Weight | Operator | str | None = None, **stock: Any) -> None:
         super().__init__(noise, **stock)
         for name, known in (("variance_type", VARIANCES), ("prediction_type", PREDICTIONS)):
             if self.config[name] not in known:
@@ -66,7 +70,7 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
 
         Raises:
             InvalidInputError: Before ``set_timesteps``; or when the start is plainly shaped already, or plainly white
-                where no step is left to colour it.
+                where no step is left to colour it; or the noise leaves a band out that clipping would fill.
         """
         if (start := self._colour_start(timestep, sample)) is not None:
             return DDPMSchedulerOutput(start) if return_dict else (start, None)
@@ -75,6 +79,7 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
                 "call set_timesteps first: it adds the step that colours a white start; or set_timesteps, then"
                 " start_noise"
             )
+        model_output, sample = self._on_support(model_output, sample)
         x0, mean = self._posterior(model_output, timestep, sample)
         if timestep > 0:
             drawn = self._draw(model_output.shape, generator, model_output.dtype, model_output.device)
@@ -107,7 +112,7 @@ class ShapedDDIMScheduler(ShapedScheduler, DDIMScheduler):  # type: ignore[misc]
     ``DDPMPipeline``, which runs it with η = 0.
 
     Args:
-        noise: The noise, its string, or None for white.
+        noise: The noise, what makes one (``ForwardNoise.of``), or None for white.
         **stock: diffusers' arguments. ``beta_schedule`` may have the prefix ``shaped:``, as in the configuration.
 
     Raises:
@@ -135,6 +140,7 @@ class ShapedDDIMScheduler(ShapedScheduler, DDIMScheduler):  # type: ignore[misc]
         """
         if (start := self._colour_start(timestep, sample)) is not None:
             return DDIMSchedulerOutput(start) if return_dict else (start, None)
+        model_output, sample = self._on_support(model_output, sample)
         if variance_noise is not None:
             self._check_drawn(variance_noise)
         elif eta > 0:
@@ -156,7 +162,7 @@ class ShapedDPMSolverMultistepScheduler(ShapedScheduler, DPMSolverMultistepSched
     """diffusers' ``DPMSolverMultistepScheduler`` under a shaped noise; as :class:`ShapedDDPMScheduler` otherwise.
 
     Args:
-        noise: The noise, its string, or None for white.
+        noise: The noise, what makes one (``ForwardNoise.of``), or None for white.
         **stock: diffusers' arguments. ``beta_schedule`` may have the prefix ``shaped:``, as in the configuration.
 
     Raises:
@@ -190,6 +196,7 @@ class ShapedDPMSolverMultistepScheduler(ShapedScheduler, DPMSolverMultistepSched
         """
         if (start := self._colour_start(timestep, sample)) is not None:
             return SchedulerOutput(start) if return_dict else (start,)
+        model_output, sample = self._on_support(model_output, sample)
         if variance_noise is not None:
             self._check_drawn(variance_noise)
         elif self.config.algorithm_type.startswith("sde-"):

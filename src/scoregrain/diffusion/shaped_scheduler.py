@@ -13,10 +13,14 @@ from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain.diffusion.recognition import recognise
+from scoregrain.diffusion.recognition import Evidence, recognise
 from scoregrain.diffusion.scheduler_config import PREFIX, named_noise, shaped_config, stock_entries
-from scoregrain.noise import ForwardNoise, White
+from scoregrain.noise import ForwardNoise, Weight, White
 from scoregrain.noise.storage import check_nameable, forget_noise, read_noise, write_noise
+from scoregrain.operators import Operator
+
+ENOUGH = 2**27
+"""How many numbers of noise drawn elsewhere are looked at before it is taken for right: seconds in all."""
 
 Generator = torch.Generator | Sequence[torch.Generator] | None
 
@@ -34,10 +38,11 @@ class ShapedScheduler:
     _first: int | None = None  # the first timestep; None before set_timesteps
     _colours = False  # whether starts come white, for an extra first step to colour
     _extra = False  # whether `timesteps` has that step now
-    _unchecked = True
+    _evidence: Evidence | None  # of noise drawn elsewhere; None when that needs no more looking at
 
-    def __init__(self, noise: ForwardNoise | str | None = None, **stock: Any) -> None:
-        self.forward_noise = _as_noise(noise)
+    def __init__(self, noise: ForwardNoise | Weight | Operator | str | None = None, **stock: Any) -> None:
+        self.forward_noise = ForwardNoise.of(White() if noise is None else noise)
+        self._evidence = Evidence(self.forward_noise)
         if "beta_schedule" in stock:
             stock["beta_schedule"] = stock["beta_schedule"].removeprefix(PREFIX)
         super().__init__(**stock)
@@ -146,8 +151,10 @@ class ShapedScheduler:
         Draw it with ``scheduler.forward_noise.sample(x0.shape)``.
 
         Raises:
-            InvalidInputError: When ``noise`` is plainly white (looked at once in a run), or does not fit.
+            InvalidInputError: When ``noise`` does not fit; when all noise of this run so far is plainly white (looked
+                at until its law is plain); or when the noise leaves a band out that clipping would fill.
         """
+        self._check_clipping(noise)
         self._check_drawn(noise)
         shown = self.timesteps, self._extra
         self._hide_extra()
@@ -170,16 +177,41 @@ class ShapedScheduler:
         return self.forward_noise.sample(shape, generator, dtype, device)
 
     def _check_drawn(self, noise: Tensor) -> None:
-        if self._unchecked and not is_white(self.forward_noise) and recognise(self.forward_noise, noise) == "white":
+        """Look at noise that someone else drew until its law is plain: one batch may hold too little of it."""
+        if self._evidence is None or is_white(self.forward_noise):
+            return
+        law = self._evidence.add(noise)
+        if law == "white":
+            self._evidence = Evidence(self.forward_noise)  # for whoever mends it and goes on
             raise InvalidInputError(
                 f"this noise is white, the scheduler's is {self.forward_noise}: draw it with"
                 " scheduler.forward_noise.sample(x.shape, generator)"
             )
-        self._unchecked = False
+        if law == "shaped" or self._evidence.seen >= ENOUGH:
+            self._evidence = None
+
+    def _check_clipping(self, x: Tensor) -> None:
+        clips = self._internal_dict.get("clip_sample") or self._internal_dict.get("thresholding")
+        if clips and self._omits(x):
+            raise InvalidInputError(
+                f"{self.forward_noise} leaves a band out, which clipping would fill: set clip_sample=False and"
+                " thresholding=False, and clamp the samples"
+            )
+
+    def _on_support(self, output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both without the band that the noise leaves out: a network leaks into it (MATH B12, m = 0)."""
+        if not self._omits(sample):
+            return output, sample
+        return self.forward_noise.project(output), self.forward_noise.project(sample)
+
+    def _omits(self, x: Tensor) -> bool:
+        return not is_white(self.forward_noise) and self.forward_noise.omits(x.shape[1:])
 
     def _prepend_start(self) -> None:
         """Repeat the first timestep: its step colours the white start that a pipeline draws."""
-        self._unchecked, self._extra = True, False
+        if self._evidence is None:  # else a training goes on, which its validation must not make forgotten
+            self._evidence = Evidence(self.forward_noise)
+        self._extra = False
         self._first, self._colours = int(self.timesteps[0]), not is_white(self.forward_noise)
         self._show_extra(self._first)
 
@@ -194,6 +226,7 @@ class ShapedScheduler:
 
     def _colour_start(self, timestep: Tensor | int, sample: Tensor) -> Tensor | None:
         """Return T x when this step is the extra one; the stock code never sees the timestep of it."""
+        self._check_clipping(sample)
         first = int(timestep) == self._first and not is_white(self.forward_noise)
         law = recognise(self.forward_noise, sample) if first else None
         if first and self._extra:
@@ -201,6 +234,7 @@ class ShapedScheduler:
                 raise InvalidInputError(
                     f"the start already has the colour of {self.forward_noise} and would get it twice: start from white"
                     " noise, or draw with scheduler.start_noise(shape), which takes the extra first timestep away"
+                    " (image-to-image: before you read scheduler.timesteps)"
                 )
             self._hide_extra()
             return self.forward_noise.colour(sample)
@@ -223,16 +257,6 @@ def then_prepend(set_timesteps: Callable[..., None]) -> Callable[..., None]:
         self._prepend_start()
 
     return shaped
-
-
-def _as_noise(noise: ForwardNoise | str | None) -> ForwardNoise:
-    if noise is None:
-        return ForwardNoise(White())
-    if isinstance(noise, str):
-        return ForwardNoise.parse(noise)
-    if not isinstance(noise, ForwardNoise):
-        raise InvalidInputError(f"a scheduler's noise is a ForwardNoise or its string, got {type(noise).__name__}")
-    return noise
 
 
 def is_white(noise: ForwardNoise) -> bool:

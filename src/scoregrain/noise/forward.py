@@ -295,7 +295,7 @@ class ForwardNoise:
         if condition > MAX_CONDITION * _ROUNDING:
             raise InvalidInputError(
                 f"the noise {self} has condition number {condition:.1e} for arrays {shape}, at most"
-                f" {MAX_CONDITION:.0e} can be computed with: use a smaller |alpha|, |gamma| or beta"
+                f" {MAX_CONDITION:.0e} can be computed with: {self._weaker()}"
             )
         if condition > WARN_CONDITION * _ROUNDING:
             warnings.warn(
@@ -307,6 +307,11 @@ class ForwardNoise:
         full = covariance.rank() == covariance.size
         root = covariance.sqrt()
         return _Law(covariance, root, root.pinv(), covariance.pinv(), covariance.projector(), full)
+
+    def _weaker(self) -> str:
+        """Say how to span fewer orders of magnitude."""
+        constant = ", or dc=floor" if "dc=formula" in str(self) else ""  # written where it is not the default
+        return f"use a smaller |alpha| or beta{constant}"
 
     def _covariance(self, shape: tuple[int, ...]) -> Operator:
         if not isinstance(self.weight, Operator):
@@ -335,7 +340,7 @@ class ForwardNoise:
         if not bool(((gains == 0) | (gains >= GAINS[0]) & (gains <= GAINS[1])).all()):
             raise InvalidInputError(
                 f"the gains of {self} overflow or underflow for arrays {shape}, they must be 0 or lie between"
-                f" {GAINS[0]:g} and {GAINS[1]:g}: use a smaller exponent, eps > 0 or dc=floor"
+                f" {GAINS[0]:g} and {GAINS[1]:g}: {self._weaker()}"
             )
         return grid.check_even(gains)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from scoregrain._arguments import check_kind
 from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.noise._fields import kebab
 from scoregrain.noise.bands import BandPass, TwoBand
@@ -35,17 +38,18 @@ KINDS: dict[str, Any] = {
 }
 """The weights that files and strings know, by name."""
 
+FITTED = kebab(EqualSNR)
 _NEEDS = {
     "custom": "holds gains of its own: load it from its folder, whose path starts with . or / (ForwardNoise.load)",
     OPERATOR: "holds an operator: load it from its folder, whose path starts with . or / (ForwardNoise.load)",
-    "equal-snr": "needs data: EqualSNR.fit(images), or --data on the command line; a saved one is loaded from its"
+    FITTED: "needs data: EqualSNR.fit(images), or --data on the command line; a saved one is loaded from its"
     " folder, whose path starts with . or / (ForwardNoise.load)",
 }
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a noise string, in words; the name may end in ``@`` and a hash of tensors."""
+    """One factor of a noise string, in words; the name may end in ``@`` and a hash of tensors, or be a path."""
 
     name: str
     options: Mapping[str, str]
@@ -56,19 +60,32 @@ class Factor:
         return self.name.partition("@")[0]
 
 
-def parse_noise(text: str) -> ForwardNoise:
+def parse_noise(text: str | os.PathLike[str], power: Tensor | None = None) -> ForwardNoise:
     """Return the noise a string describes; the inverse of ``str(noise)`` (see ``ForwardNoise.parse``).
+
+    Args:
+        text: The string, or the folder of a saved noise.
+        power: S of the data that ``equal-snr`` in the string is fitted to.
 
     Raises:
         InvalidInputError: When a name, a key or a value is not known, missing, given twice or out of its range; when
-            the noise holds tensors and must be loaded instead.
+            the noise holds tensors and must be loaded instead, or an operator, which has no product.
+        ScoregrainError: When a saved noise is damaged.
     """
-    if text.startswith((".", "/")):
-        from scoregrain.noise.storage import load_noise
+    from scoregrain.noise.storage import load_noise
 
+    check_kind(text, str | os.PathLike, "a noise to parse")
+    if isinstance(text, os.PathLike) or (_is_path(text) and "*" not in text):
         return load_noise(text)
     factors, normalize = split(text)
-    return ForwardNoise(product([_from_words(factor) for factor in factors]), normalize or "unit")
+    saved = {factor.name: load_noise(factor.name) for factor in factors if _is_path(factor.name)}
+    for path, noise in saved.items():
+        if normalize is None and noise.normalize != "unit":
+            raise InvalidInputError(
+                f"'{path}' was saved with normalize={noise.normalize}: say which the product '{text}' has, such as"
+                f" *white:normalize={noise.normalize}"
+            )
+    return ForwardNoise(product([_weight(factor, saved, power) for factor in factors]), normalize or "unit")
 
 
 def parse_weight(text: str) -> Weight:
@@ -80,7 +97,7 @@ def parse_weight(text: str) -> Weight:
     factors, normalize = split(text)
     if normalize is not None:
         raise InvalidInputError(f"normalize belongs to a noise, not to the weight '{text}': use ForwardNoise.parse")
-    return product([_from_words(factor) for factor in factors])
+    return product([_weight(factor, {}, None) for factor in factors])
 
 
 def split(text: str) -> tuple[list[Factor], str | None]:
@@ -127,10 +144,23 @@ def make_weight(factor: Factor, tensors: Mapping[str, Tensor]) -> Weight:
     return weight
 
 
-def _from_words(factor: Factor) -> Weight:
+def _weight(factor: Factor, saved: Mapping[str, ForwardNoise], power: Tensor | None) -> Weight:
+    if factor.name in saved:
+        weight = saved[factor.name].weight
+        if not isinstance(weight, Weight):
+            raise InvalidInputError(f"'{factor.name}' holds an operator: it has no product with another noise")
+        return weight
+    if factor.name == FITTED and power is not None:
+        return make_weight(factor, {"power": power})
     if factor.kind in _NEEDS:
         raise InvalidInputError(f"the noise '{factor.name}' {_NEEDS[factor.kind]}")
+    if factor.kind not in KINDS and Path(factor.name).is_dir():
+        raise InvalidInputError(f"unknown noise '{factor.name}': to load the folder of that name write ./{factor.name}")
     return make_weight(factor, {})
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith((".", "/"))
 
 
 def _parts(text: str) -> list[str]:
@@ -142,6 +172,8 @@ def _parts(text: str) -> list[str]:
 
 
 def _factor(text: str) -> Factor:
+    if _is_path(text):
+        return Factor(text, {})
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
     for option in rest.split(",") if rest.strip() else []:

@@ -94,7 +94,8 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
     kind, version = (contents.get("kind"), contents.get("format")) if isinstance(contents, dict) else (None, None)
     if (kind, version) != ("noise", FORMAT):
         found = f"'{kind}' of format {version}" if kind else "no noise"
-        raise InvalidInputError(f"'{folder}' holds {found}, expected a noise of format {FORMAT}")
+        hint = _noise_of_preview(folder, contents) if kind == "noise preview" else ""
+        raise InvalidInputError(f"'{folder}' holds {found}, expected a noise of format {FORMAT}{hint}")
     try:
         noise = _rebuild(contents, folder / TENSORS)
     except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any
@@ -162,6 +163,14 @@ def _rebuild(contents: dict[str, Any], file: Path) -> ForwardNoise:
 def _tensors_of(index: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{index}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _noise_of_preview(folder: Path, contents: dict[str, Any]) -> str:
+    """Say which noise to take instead of a preview: the one it keeps, or its name where a string says all."""
+    path = str(folder / "noise")
+    if (folder / "noise" / "config.json").is_file():
+        return f": load the noise in it, {path if path.startswith(('.', '/')) else f'./{path}'}"
+    return f": it shows the noise {contents.get('noise')}"
 
 
 def _damaged(folder: Path, error: Exception) -> ScoregrainError:

@@ -161,7 +161,8 @@ class Custom(Weight):
 def checked_plane(plane: Tensor, what: str) -> Tensor:
     """Return a float64 copy of a full plane (*space) on the CPU, once it is real, finite, non-negative and even."""
     if not isinstance(plane, Tensor) or plane.is_complex():
-        raise InvalidInputError(f"{what} must be a real tensor, got {getattr(plane, 'dtype', type(plane).__name__)}")
+        got = plane.dtype if isinstance(plane, Tensor) else type(plane).__name__
+        raise InvalidInputError(f"{what} must be a real tensor, got {got}")
     with torch.inference_mode(False):
         plane = plane.detach().to(device="cpu", dtype=torch.float64, copy=True)
     if not bool(plane.isfinite().all()):

@@ -265,7 +265,7 @@ def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InvalidInputError: When it is not.
     """
-    shape = tuple(shape)
+    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     if not 2 <= len(shape) <= 4 or not all(isinstance(side, int) and side >= 1 for side in shape):
         raise InvalidInputError(
             f"shape must be (C, *space) with one to three space dimensions, all at least 1, got {shape}"

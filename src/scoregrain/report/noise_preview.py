@@ -13,11 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import whole
 from scoregrain._errors import InvalidInputError
 from scoregrain._folders import new_folder
 from scoregrain._random import stream
-from scoregrain.noise import ForwardNoise, draw_white
-from scoregrain.operators import FourierOperator, FrequencyGrid
+from scoregrain.noise import EqualSNR, ForwardNoise, Weight, draw_white
+from scoregrain.noise.weights import factors_of
+from scoregrain.operators import FourierOperator, FrequencyGrid, Operator
+from scoregrain.operators.base import check_shape
 from scoregrain.report.rings import Rings, measured_power, power_of
 
 FORMAT = 1
@@ -86,6 +89,13 @@ class NoisePreview:
         return isinstance(self.noise.operator(self.shape), FourierOperator)
 
     @property
+    def floored_share(self) -> float | None:
+        """Share of the frequencies that equal-snr holds at its floor; None where the noise has no such factor."""
+        weight = self.noise.weight
+        factors = () if isinstance(weight, Operator) else factors_of(weight)
+        return max((factor.floored_share for factor in factors if isinstance(factor, EqualSNR)), default=None)
+
+    @property
     def low_share(self) -> float:
         """Share of the power below half the corner's radius (MATH B3)."""
         return (self.power[self._low].sum() / self.power.sum()).item()
@@ -149,6 +159,7 @@ class NoisePreview:
             "dimension": math.prod(shape),
             "rank": noise.rank(shape),
             "log_det": noise.log_det(shape),
+            "floored_share": self.floored_share,
             "low_share": self.low_share,
             "white_low_share": self.white_low_share,
             "slope": None if slope is None else slope.measured,
@@ -199,7 +210,7 @@ class NoisePreview:
 
 
 def preview_noise(
-    noise: ForwardNoise,
+    noise: ForwardNoise | Weight | Operator | str,
     shape: Sequence[int] = (1, 32, 32),
     samples: int = 256,
     seed: int = 0,
@@ -208,7 +219,7 @@ def preview_noise(
     """Compute the law of a noise for one shape and measure draws against it.
 
     Args:
-        noise: What to look at.
+        noise: What to look at, or what makes it (``ForwardNoise.of``).
         shape: (C, *space), at most 2²² numbers.
         samples: Arrays to draw, at least 16.
         seed: Of the draws, which are float64.
@@ -219,12 +230,11 @@ def preview_noise(
 
     Example:
         >>> import scoregrain as sg
-        >>> from scoregrain.report.noise_preview import preview_noise
-        >>> preview = preview_noise(sg.ForwardNoise(sg.PowerLaw(alpha=-0.5)), shape=(1, 16, 16))
+        >>> preview = sg.preview_noise(sg.PowerLaw(alpha=-0.5), shape=(1, 16, 16))
         >>> abs(preview.slope.measured + 1) < 0.05
         True
     """
-    shape = check_preview(shape, samples)
+    noise, shape = ForwardNoise.of(noise), check_preview(shape, samples)
     grid = FrequencyGrid(shape[1:])
     rings, power = Rings.of(grid), power_of(noise, shape)
     generator = stream(seed, "noise/preview")
@@ -241,14 +251,12 @@ def check_preview(shape: Sequence[int], samples: int) -> tuple[int, ...]:
     Raises:
         InvalidInputError: When an array is too large or not of (C, *space), or samples are too few.
     """
-    shape = tuple(shape)
-    if not 2 <= len(shape) <= 4 or not all(isinstance(side, int) and side >= 1 for side in shape):
-        raise InvalidInputError(f"a noise is previewed on (C, *space) with one to three sizes, all >= 1, got {shape}")
+    shape = check_shape(shape)
     if math.prod(shape) > LARGEST:
         raise InvalidInputError(
             f"a noise is previewed on at most {LARGEST} numbers such as 2048×2048, got {'×'.join(map(str, shape))}"
         )
-    if samples < FEWEST:
+    if whole(samples, "samples") < FEWEST:
         raise InvalidInputError(f"samples is {samples}, expected at least {FEWEST}: error bars come from their spread")
     return shape
 
