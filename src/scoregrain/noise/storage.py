@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -98,7 +99,7 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
         raise InvalidInputError(f"'{folder}' holds {found}, expected a noise of format {FORMAT}{hint}")
     try:
         noise = _rebuild(contents, folder / TENSORS)
-    except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise _damaged(folder, error) from error
     if str(noise) != contents["noise"]:
         raise ScoregrainError(
@@ -151,6 +152,8 @@ def _tensors(weight: Weight | Operator) -> dict[str, Tensor]:
 
 
 def _rebuild(contents: dict[str, Any], file: Path) -> ForwardNoise:
+    if not isinstance(contents["noise"], str):
+        raise TypeError(f"the noise is no string but {contents['noise']!r:.40}")
     factors, normalize = split(contents["noise"])
     tensors = load_file(file) if "@" in contents["noise"] else {}
     if factors[0].kind == OPERATOR:
