@@ -26,9 +26,9 @@ class IllConditionedNoiseWarning(UserWarning):
     """The variances of a noise span so many orders of magnitude that scores and likelihoods lose digits (MATH B6)."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the first known word that starts so or the closest, or an empty string."""
-    known = list(known)
+    word, known = str(word), list(known)  # a caller may have given None or a number
     match = [other for other in known if len(word) > 2 and other.startswith(word)]
     match = match or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""

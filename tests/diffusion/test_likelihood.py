@@ -265,9 +265,11 @@ def test_with_a_band_omitted_it_is_the_density_of_the_rest(prediction, mode):
         ({"steps": 201}, "between 2 and 200 steps, got 201"),
         ({"probes": 1}, "at least 2 probes, one has no error, got 1"),
         ({"probes": 0}, "at least 2 probes"),
+        ({"steps": 10.5}, "the number of steps must be an integer, got 10.5"),
+        ({"probes": "2"}, "the number of probes must be an integer, got '2'"),
     ],
 )
-def test_too_few_steps_or_probes_are_refused(settings, message):
+def test_too_few_steps_or_probes_and_what_is_no_number_are_refused(settings, message):
     model = gaussian()
     with pytest.raises(InvalidInputError, match=message):
         log_likelihood(model.process, model, draws(model), **settings)

@@ -38,6 +38,13 @@ def network(x, t):
 # The forward law ------------------------------------------------------------------------------------------------------
 
 
+def test_levels_are_on_the_cpu_whatever_the_default_device_is():
+    """A default on an accelerator would make every step of a sampler wait for it."""
+    with torch.device("meta"):
+        aside = DiffusionProcess(linear_schedule(50), prediction="flow")
+        assert aside.level(7) == DiffusionProcess(linear_schedule(50), prediction="flow").level(7)
+
+
 @every_noise
 @every_prediction
 def test_d1_every_level_has_the_mean_and_the_covariance_of_the_formula(name, prediction):
@@ -412,6 +419,8 @@ def test_words_it_does_not_know_come_with_their_neighbour():
         DiffusionProcess(linear_schedule(50), omission="marginl")
     with pytest.raises(InvalidInputError, match=r"unknown prediction 'v-prediction' \(did you mean 'v_prediction'\?\)"):
         DiffusionProcess(linear_schedule(50), prediction="v-prediction")
+    with pytest.raises(InvalidInputError, match="unknown prediction 'None'; known: epsilon"):
+        DiffusionProcess(linear_schedule(50), prediction=None)
     with pytest.raises(
         InvalidInputError, match=r"unknown weighting 'white' \(did you mean 'whitened'\?\); known: l2, w"
     ):

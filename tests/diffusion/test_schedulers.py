@@ -347,10 +347,12 @@ def test_half_precision_stays_and_follows_single(scheduler):
 
 @pytest.mark.parametrize("variance", ["learned", "learned_range", "fixed_large_log"])
 def test_variances_without_a_colour_are_refused(variance):
-    with pytest.raises(InvalidInputError, match=f"variance_type='{variance}': use fixed_small, "):
+    with pytest.raises(InvalidInputError, match=f"variance_type='{variance}'.*: use fixed_small, "):
         ShapedDDPMScheduler(NOISE, variance_type=variance)
 
 
-def test_predictions_that_the_scheduler_does_not_know_are_refused():
-    with pytest.raises(InvalidInputError, match="prediction_type='flow': use epsilon, sample, v_prediction"):
-        ShapedDDPMScheduler(NOISE, prediction_type="flow")
+@pytest.mark.parametrize("kind", [ShapedDDPMScheduler, ShapedDDIMScheduler, ShapedDPMSolverMultistepScheduler])
+def test_predictions_that_the_scheduler_does_not_know_are_refused(kind):
+    message = r"prediction_type='v_predict' \(did you mean 'v_prediction'\?\): use epsilon, sample, v_prediction"
+    with pytest.raises(InvalidInputError, match=message):
+        kind(NOISE, prediction_type="v_predict")

@@ -257,7 +257,7 @@ def test_a_noise_that_no_file_can_hold_is_refused_before_anything_is_written(tmp
     assert not (tmp_path / "scheduler").exists()
 
 
-@pytest.mark.parametrize("noise", ["./other", "../other", "/other", 5])
+@pytest.mark.parametrize("noise", ["./other", "../other", "/other", " ./other", "white*./other", "/other*pink", 5])
 def test_a_configuration_that_names_a_path_or_no_string_is_refused(tmp_path, noise):
     """It may come from anywhere; the caller's own argument may be a path."""
     NOISE.save(tmp_path / "noise")

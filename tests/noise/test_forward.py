@@ -332,7 +332,7 @@ def test_rotated_noise_is_the_same_training():
         ((1e200, 1.0, 1.0, 1.0), "overflow"),
         ((1e154, 1e154, 1e154, 1e154), "overflow"),  # their squares are numbers, the sum of these is not
         ((1.0, 1e-170, 1.0, 1e-170), "underflow"),  # their squares are zero: not an omitted band
-        ((1e7, 1.0, 1.0, 1.0), "condition number 1.0e.14"),
+        ((1e7, 1.0, 1.0, 1.0), "condition number 1.0e.14.* let its gains span fewer orders of magnitude"),
         ((1.0, 1.0, 1.0), "shape"),
     ],
 )

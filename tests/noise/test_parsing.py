@@ -10,7 +10,7 @@ from scoregrain._errors import InvalidInputError
 from scoregrain.noise.bands import BandPass, TwoBand
 from scoregrain.noise.equal_snr import EqualSNR
 from scoregrain.noise.forward import ForwardNoise
-from scoregrain.noise.parsing import KINDS, describe_weight, parse_noise, parse_weight
+from scoregrain.noise.parsing import KINDS, describe_weight, names_folder, parse_noise, parse_weight
 from scoregrain.noise.weight import Weight
 from scoregrain.noise.weights import Blue, Brown, Custom, Exponential, Pink, PowerLaw, White
 from scoregrain.operators import DenseOperator, DiagonalOperator, FourierOperator, FrequencyGrid
@@ -239,3 +239,11 @@ def test_classes_of_one_name_are_told_apart():
     own = type("White", (Weight,), {"__call__": lambda _, grid: 1 + grid.radius()})
     assert str(ForwardNoise(own())) == "white"
     assert ForwardNoise(own()) == ForwardNoise(own()) != ForwardNoise(White())
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("./a", True), (" /a", True), ("pink* ../a", True), ("/a:x=1*pink", True), ("pink*blue:eps=1e-3", False)],
+)
+def test_a_string_that_takes_from_a_folder_is_told_apart(text, answer):
+    assert names_folder(text) == answer

@@ -126,6 +126,9 @@ def test_damaged_files_are_named(tmp_path):
     (folder / "config.json").write_text("{")
     with pytest.raises(ScoregrainError, match="a file is missing or damaged: JSONDecodeError"):
         load_noise(folder)
+    (folder / "config.json").write_text("[" * 100_000)  # deeper than the reader goes
+    with pytest.raises(ScoregrainError, match="a file is missing or damaged"):
+        load_noise(folder)
 
 
 @pytest.mark.parametrize(

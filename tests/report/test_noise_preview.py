@@ -116,6 +116,15 @@ def test_the_power_is_the_diagonal_of_the_covariance_in_fourier_space(shape):
     assert preview.deviation < 4
 
 
+def test_a_preview_is_the_same_whatever_the_default_device_is():
+    noise = ForwardNoise.in_basis(DiagonalOperator((1, 6), torch.linspace(0.1, 2, 6)), gamma=1.0)
+    expected = preview_noise(noise, (1, 6))
+    with torch.device("meta"):
+        aside = preview_noise(noise, (1, 6))
+    assert torch.equal(aside.power, expected.power)
+    assert torch.equal(aside.measured, expected.measured)
+
+
 def test_a_noise_given_as_an_operator_has_the_law_of_its_weight():
     shape = (1, 6, 7)
     weight = parse("power-law:alpha=-0.4")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scoregrain._arguments import whole
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.diffusion.divergences import noise_nll
 from scoregrain.diffusion.parameterization import Prediction
@@ -64,6 +65,7 @@ def log_likelihood(
         model: f(x_t, t), differentiable in x_t. It sees N times as many arrays as there are probes at once.
         x: Clean arrays (N, C, *space). The model is called in their dtype, sums are float64.
         steps: How many of the schedule's steps to visit, at least 2, spread evenly over log(c/s); all when left out.
+            Where that is finer than the schedule one step stands for several: 200 visit 177 of 1000 linear ones.
             Their error falls with the square of their number, down to that of the schedule's own first steps. On exact
             models of 256-dimensional images: 20 nats at 10 steps, 5.6 at 20, 1.3 at 50, 0.7 from 200 on.
         probes: How many Rademacher probes estimate the divergence at every step, at least 2, drawn anew at each
@@ -153,23 +155,23 @@ def _path(process: DiffusionProcess, steps: int | None) -> list[int]:
 
     Even steps in t, as samplers take, give ten to forty times the error.
     """
-    count = process.num_steps if steps is None else steps
+    count = process.num_steps if steps is None else whole(steps, "the number of steps")
     if not 2 <= count <= process.num_steps:
         raise InvalidInputError(f"the likelihood needs between 2 and {process.num_steps} steps, got {count}")
     if count == process.num_steps:
         return list(range(count))
     log_snr = (process.signal / process.sigma).log()
     last = log_snr[log_snr.isfinite()][-1].item()  # a flow ends without signal
-    wanted = torch.linspace(log_snr[0].item(), last, count, dtype=torch.float64)
-    nearest = torch.searchsorted(-log_snr, -wanted).clamp(max=process.num_steps - 1)
-    return sorted({0, *nearest.tolist(), process.num_steps - 1})
+    wanted = torch.linspace(log_snr[0].item(), last, count, dtype=torch.float64, device=log_snr.device)
+    following = torch.searchsorted(-log_snr, -wanted).clamp(max=process.num_steps - 1)
+    return sorted({0, *following.tolist(), process.num_steps - 1})
 
 
 def _probe_count(size: int, probes: int | None) -> int:
     """Return how many probes to take; D of them mean the unit vectors."""
     if probes is None:
         return size if size <= EXACT_DIMENSIONS else 2
-    if probes < min(2, size):
+    if whole(probes, "the number of probes") < min(2, size):
         raise InvalidInputError(f"the divergence needs at least 2 probes, one has no error, got {probes}")
     return min(probes, size)
 

@@ -14,6 +14,7 @@ from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.diffusion.divergences import noise_nll, posterior_coefficients
 from scoregrain.diffusion.parameterization import Prediction, recover, target
 from scoregrain.noise import ForwardNoise, Weight, White
+from scoregrain.operators import Operator
 from scoregrain.schedules import Schedule, noising_coefficients
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class DiffusionProcess:
     def __init__(
         self,
         schedule: Schedule,
-        noise: ForwardNoise | Weight | str | None = None,
+        noise: ForwardNoise | Weight | Operator | str | None = None,
         prediction: str = "epsilon",
         omission: str | None = None,
     ) -> None:
@@ -66,7 +67,7 @@ class DiffusionProcess:
         self.prediction = prediction
         self.omission = omission
         self.signal, self.sigma = noising_coefficients(schedule, prediction)
-        clean = torch.tensor([[1.0], [0.0]], dtype=torch.float64)  # last, where the index -1 finds it
+        clean = self.signal.new_tensor([[1.0], [0.0]])  # last, where the index -1 finds it
         self._levels = torch.cat((torch.stack((self.signal, self.sigma)), clean), dim=1)
 
     def __repr__(self) -> str:

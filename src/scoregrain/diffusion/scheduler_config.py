@@ -17,6 +17,7 @@ from diffusers.configuration_utils import FrozenDict
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.noise import ForwardNoise
+from scoregrain.noise.parsing import names_folder
 
 PREFIX = "shaped:"
 BARRIER = "self"
@@ -74,6 +75,6 @@ def named_noise(config: Mapping[str, Any]) -> str | None:
         InvalidInputError: It is no string, or a path: a configuration may come from anywhere and points nowhere.
     """
     text = config.get("noise")
-    if text is None or (isinstance(text, str) and not text.startswith((".", "/"))):
+    if text is None or (isinstance(text, str) and not names_folder(text)):
         return text
     raise InvalidInputError(f"the configuration names the noise {text!r}: expected one such as power-law:alpha=-0.06")

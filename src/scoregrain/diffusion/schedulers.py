@@ -7,7 +7,7 @@ Importing this module imports diffusers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
@@ -19,11 +19,6 @@ from torch import Tensor
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.parameterization import recover
 from scoregrain.diffusion.shaped_scheduler import Generator, ShapedScheduler, is_white, then_prepend
-from scoregrain.noise import ForwardNoise, Weight
-from scoregrain.operators import Operator
-
-VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large")
-PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
 class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
@@ -48,15 +43,8 @@ class ShapedDDPMScheduler(ShapedScheduler, DDPMScheduler):  # type: ignore[misc]
     """
 
     __module__ = "scoregrain"  # where a saved pipeline looks for the class
+    _known: ClassVar = {**ShapedScheduler._known, "variance_type": ("fixed_small", "fixed_small_log", "fixed_large")}
     set_timesteps = then_prepend(DDPMScheduler.set_timesteps)
-
-    def __init__(self, noise: ForwardNoise | Weight | Operator | str | None = None, **stock: Any) -> None:
-        super().__init__(noise, **stock)
-        for name, known in (("variance_type", VARIANCES), ("prediction_type", PREDICTIONS)):
-            if self.config[name] not in known:
-                raise InvalidInputError(
-                    f"{type(self).__name__} cannot sample with {name}='{self.config[name]}': use {', '.join(known)}"
-                )
 
     def step(
         self,
@@ -116,7 +104,7 @@ class ShapedDDIMScheduler(ShapedScheduler, DDIMScheduler):  # type: ignore[misc]
         **stock: diffusers' arguments. ``beta_schedule`` may have the prefix ``shaped:``, as in the configuration.
 
     Raises:
-        InvalidInputError: When the noise is unknown.
+        InvalidInputError: When the noise or ``prediction_type`` is unknown.
     """
 
     __module__ = "scoregrain"
@@ -166,11 +154,12 @@ class ShapedDPMSolverMultistepScheduler(ShapedScheduler, DPMSolverMultistepSched
         **stock: diffusers' arguments. ``beta_schedule`` may have the prefix ``shaped:``, as in the configuration.
 
     Raises:
-        InvalidInputError: When the noise is unknown.
+        InvalidInputError: When the noise or ``prediction_type`` is unknown.
     """
 
     __module__ = "scoregrain"
     _reusable = False
+    _known: ClassVar = {"prediction_type": (*ShapedScheduler._known["prediction_type"], "flow_prediction")}
     set_timesteps = then_prepend(DPMSolverMultistepScheduler.set_timesteps)
 
     def set_begin_index(self, begin_index: int = 0) -> None:

@@ -6,13 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError, ScoregrainError
+from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain.diffusion.recognition import Evidence, recognise
 from scoregrain.diffusion.scheduler_config import PREFIX, named_noise, shaped_config, stock_entries
 from scoregrain.noise import ForwardNoise, Weight, White
@@ -28,12 +28,19 @@ Generator = torch.Generator | Sequence[torch.Generator] | None
 class ShapedScheduler:
     """Stands before a stock scheduler among the bases of a shaped one.
 
+    Where a run stands as to its start, by ``_colours`` and ``_extra``:
+
+    - neither: ``set_timesteps`` was not called, the noise is white, or ``start_noise`` drew the start;
+    - both: the next step at the first timestep is the extra one, which colours a white start;
+    - ``_colours`` alone: that step was taken, or hidden while the stock code runs.
+
     Attributes:
         forward_noise: The noise of the start and of every step.
     """
 
     timesteps: Tensor
     _internal_dict: Any
+    _known: ClassVar[Mapping[str, tuple[str, ...]]] = {"prediction_type": ("epsilon", "sample", "v_prediction")}
     _reusable = True  # whether a second run may use the same timesteps; a multistep method must set them anew
     _first: int | None = None  # the first timestep; None before set_timesteps
     _colours = False  # whether starts come white, for an extra first step to colour
@@ -46,6 +53,12 @@ class ShapedScheduler:
         if "beta_schedule" in stock:
             stock["beta_schedule"] = stock["beta_schedule"].removeprefix(PREFIX)
         super().__init__(**stock)
+        for name, known in self._known.items():
+            if (word := self._internal_dict[name]) not in known:
+                raise InvalidInputError(
+                    f"{type(self).__name__} cannot sample with {name}='{word}'{nearest(word, known)}:"
+                    f" use {', '.join(known)}"
+                )
 
     # Configuration and files --------------------------------------------------------------------------
 

@@ -52,9 +52,9 @@ class ForwardNoise:
     """Gaussian noise ε = T ξ of covariance Σ = T Tᵀ, T = Σ^{1/2}: in Fourier space, any basis, or dense.
 
     A constant: it follows the dtype and the device of what it is given, draws nothing by itself and has no
-    parameters. A noise made from a weight fits arrays of every size; one made from an operator fits its shape. A gain
-    of exactly zero omits its frequency; of operators that were measured or given as numbers, eigenvalues up to
-    1e-10 of the largest count as zero too (``operator.rank()``, MATH C3).
+    parameters. A noise made from a weight fits arrays of every size and keeps the gains of each it has seen; one made
+    from an operator fits its shape. A gain of exactly zero omits its frequency; of operators that were measured or
+    given as numbers, eigenvalues up to 1e-10 of the largest count as zero too (``operator.rank()``, MATH C3).
 
     Args:
         weight: The gain at every frequency, or an operator that gives Σ up to scale.
@@ -311,7 +311,7 @@ class ForwardNoise:
     def _weaker(self) -> str:
         """Say how to span fewer orders of magnitude."""
         constant = ", or dc=floor" if "dc=formula" in str(self) else ""  # written where it is not the default
-        return f"use a smaller |alpha| or beta{constant}"
+        return f"let its gains span fewer orders of magnitude (use a smaller |alpha| or beta, a larger eps{constant})"
 
     def _covariance(self, shape: tuple[int, ...]) -> Operator:
         if not isinstance(self.weight, Operator):

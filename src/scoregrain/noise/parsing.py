@@ -27,6 +27,7 @@ __all__ = [
     "describe_noise",
     "describe_weight",
     "make_weight",
+    "names_folder",
     "parse_noise",
     "parse_weight",
     "product",
@@ -157,6 +158,11 @@ def _weight(factor: Factor, saved: Mapping[str, ForwardNoise], power: Tensor | N
     if factor.kind not in KINDS and Path(factor.name).is_dir():
         raise InvalidInputError(f"unknown noise '{factor.name}': to load the folder of that name write ./{factor.name}")
     return make_weight(factor, {})
+
+
+def names_folder(text: str) -> bool:
+    """Return whether a noise string takes anything from a folder: for text whose writer may not say what is read."""
+    return any(_is_path(part.strip()) for part in text.split("*"))
 
 
 def _is_path(text: str) -> bool:

@@ -90,7 +90,7 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
         raise InvalidInputError(f"'{folder}' is not a saved noise: it has no {config}")
     try:
         contents = json.loads((folder / config).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, error) from error
     kind, version = (contents.get("kind"), contents.get("format")) if isinstance(contents, dict) else (None, None)
     if (kind, version) != ("noise", FORMAT):

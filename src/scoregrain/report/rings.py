@@ -58,10 +58,10 @@ def power_of(noise: ForwardNoise, shape: tuple[int, ...]) -> Tensor:
     if isinstance(operator, FourierOperator):
         return operator.power
     size = math.prod(shape)
-    total = torch.zeros(shape[1:], dtype=torch.float64)
+    total = torch.zeros(shape[1:], dtype=torch.float64, device="cpu")
     for first, count in _batches(size, size):
-        unit = torch.zeros(count, size, dtype=torch.float64)
-        unit[torch.arange(count), torch.arange(first, first + count)] = 1.0
+        unit = torch.zeros(count, size, dtype=torch.float64, device="cpu")
+        unit.diagonal(first).fill_(1.0)
         total += _spectrum(noise.colour(unit.reshape(-1, *shape)), shape).sum(0)
     return total
 
@@ -78,7 +78,7 @@ def measured_power(
 
     Memory does not grow with the samples.
     """
-    sums = torch.zeros(2, len(rings.count), dtype=torch.float64)
+    sums = torch.zeros(2, len(rings.count), dtype=torch.float64, device="cpu")
     for first, count in _batches(samples, math.prod(shape)):
         drawn = noise.sample((count, *shape), generator, dtype=torch.float64)
         power = rings.mean(_spectrum(drawn, shape))

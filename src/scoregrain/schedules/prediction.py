@@ -33,7 +33,7 @@ def score_coefficients(schedule: Schedule, prediction: str) -> tuple[Tensor, Ten
         case "sample":
             return -1 / sigma**2, signal / sigma**2
         case "flow":
-            t = torch.arange(1, schedule.num_steps + 1, dtype=torch.float64) / schedule.num_steps
+            t = torch.ones_like(sigma).cumsum(0) / schedule.num_steps
             return -1 / t, -(1 - t) / t
         case "edm":
             precision = schedule.alpha_bar / sigma**2

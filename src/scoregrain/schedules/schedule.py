@@ -78,7 +78,7 @@ def linear_schedule(T: int = 1000) -> Schedule:
     """
     if T <= 20:
         raise InvalidInputError(f"a linear schedule needs more than 20 steps (beta would reach 1), got {T}")
-    return Schedule("linear", torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64))
+    return Schedule("linear", torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64, device="cpu"))
 
 
 def cosine_schedule(T: int = 1000) -> Schedule:
@@ -89,6 +89,6 @@ def cosine_schedule(T: int = 1000) -> Schedule:
     """
     if T < 1:
         raise InvalidInputError(f"a schedule needs at least 1 step, got {T}")
-    tau = torch.arange(T + 1, dtype=torch.float64)
+    tau = torch.arange(T + 1, dtype=torch.float64, device="cpu")
     f = torch.cos((tau / T + 0.008) / 1.008 * math.pi / 2) ** 2
     return Schedule("cosine", (1 - f[1:] / f[:-1]).clamp(0, 0.999))
