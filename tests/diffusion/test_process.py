@@ -7,7 +7,6 @@ import torch
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.diffusion.exact import GaussianScore
-from scoregrain.diffusion.parameterization import recover
 from scoregrain.diffusion.process import DiffusionProcess
 from scoregrain.models import SigmaNetwork, TimeNetwork
 from scoregrain.noise import ForwardNoise, PowerLaw, White
@@ -452,58 +451,3 @@ def test_its_name_says_everything():
     assert repr(process) == f"DiffusionProcess(linear of 50 steps, {process.noise}, prediction='flow')"
     assert "omission='marginal'" in repr(process_of(weight=BAND, omission="marginal"))
     assert math.isclose(process.start_sigma, 1.0)
-
-
-# Marginals and conversions --------------------------------------------------------------------------------------------
-
-
-@every_prediction
-def test_the_marginal_is_what_noised_draws_from(prediction):
-    process, x0, xi = process_of(prediction), random_arrays(2), random_arrays(2, seed=1)
-    for t in (0, 120, 199):
-        mean, variance = process.marginal(x0, t)
-        close(process.noised(x0, t, xi)[0], mean + variance**0.5 * process.noise.colour(xi))
-    mean, variance = process.marginal(x0, -1)
-    assert torch.equal(mean, x0)
-    assert variance == 0
-
-
-@pytest.mark.parametrize("there", PREDICTIONS)
-@every_prediction
-def test_an_output_says_the_same_in_every_parameterisation(prediction, there):
-    """Converted, and read by a process of that kind at the same level, it predicts the same x0 and ε."""
-    process, x_t, output = process_of(prediction), random_arrays(3), random_arrays(3, seed=1)
-    t = torch.tensor([0, 60, 199])
-    converted = process.convert(output, x_t, t, there)
-    c, s = process.coefficients(process.steps(t, x_t), x_t)
-    said, again = recover(prediction, x_t, output, c, s), recover(there, x_t, converted, c, s)
-    trusted = c.flatten() > 0 if there == "epsilon" else torch.ones(3, dtype=torch.bool)  # no ε-network sees c = 0
-    close(again.x0[trusted], said.x0[trusted], rtol=1e-8, atol=1e-8)
-    close(again.eps[trusted], said.eps[trusted], rtol=1e-8, atol=1e-8)
-
-
-def test_conversions_that_cannot_be():
-    process, x = process_of(), random_arrays(2)
-    with pytest.raises(InvalidInputError, match="did you mean 'v_prediction'"):
-        process.convert(x, x, 3, "v_predict")
-    with pytest.raises(InvalidInputError, match="the output must be like x_t"):
-        process.convert(x[:1], x, 3, "sample")
-
-
-@pytest.mark.parametrize(
-    ("schedule", "noise", "message"),
-    [
-        (1000, None, "expected a schedule such as linear_schedule.* got int"),
-        (linear_schedule(100), "power-lw:alpha=-0.06", "did you mean 'power-law'"),
-        (linear_schedule(100), 3, "made from a Weight or an Operator .* got int"),
-    ],
-)
-def test_what_a_process_is_not_made_of(schedule, noise, message):
-    with pytest.raises(InvalidInputError, match=message):
-        DiffusionProcess(schedule, noise)
-
-
-def test_a_process_takes_what_makes_a_noise():
-    expected = DiffusionProcess(linear_schedule(100), ForwardNoise(PowerLaw(-0.3))).noise
-    assert DiffusionProcess(linear_schedule(100), "power-law:alpha=-0.3").noise == expected
-    assert DiffusionProcess(linear_schedule(100), PowerLaw(-0.3)).noise == expected
