@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from scoregrain._errors import InvalidInputError
+from scoregrain.align import Rotation
 from scoregrain.diffusion.parameterization import recover
 from scoregrain.diffusion.process import DiffusionProcess
+from scoregrain.models import SigmaNetwork
 from scoregrain.noise import ForwardNoise, PowerLaw
 from scoregrain.schedules import PREDICTIONS, linear_schedule
 from tests.diffusion.laws import close, process_of, random_arrays
@@ -63,3 +65,18 @@ def test_a_process_takes_what_makes_a_noise():
     expected = DiffusionProcess(linear_schedule(100), ForwardNoise(PowerLaw(-0.3))).noise
     assert DiffusionProcess(linear_schedule(100), "power-law:alpha=-0.3").noise == expected
     assert DiffusionProcess(linear_schedule(100), PowerLaw(-0.3)).noise == expected
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_network_with_the_levels_of_another_schedule_is_refused(wrapped):
+    """Its table is for 1000 steps; told 0 … 199 it would take every level for a smaller one."""
+    network = SigmaNetwork(torch.nn.Identity(), linear_schedule(1000).sigmas)
+    network.network.forward = lambda x, sigma: x / (1 + sigma.view(-1, 1, 1) ** 2)
+    if wrapped:
+        network = Rotation(torch.eye(8, dtype=torch.float64), (1, 8), "minimize").wrap(network)
+    x = torch.ones(2, 1, 8)
+    process = DiffusionProcess(linear_schedule(200), prediction="edm")
+    for ask in (process.loss, lambda model, x: process.predict(model, x, 3)):
+        with pytest.raises(InvalidInputError, match="schedule of 1000 steps, this process has 200"):
+            ask(network, x)
+    assert DiffusionProcess(linear_schedule(1000), prediction="edm").loss(network, x).isfinite()

@@ -173,7 +173,7 @@ class DiffusionProcess:
         steps = self.steps(t, x_t)
         c, s = self.coefficients(steps, x_t)
         seen = self._seen(x_t)
-        prediction = recover(self.prediction, seen, array_of(model, seen, steps), c, s)
+        prediction = recover(self.prediction, seen, self._ask(model, seen, steps), c, s)
         if self.omission is not None:
             if null_content is None:  # N x_t = c N x0 holds exactly; at c = 0 nothing of x0 is left
                 null_content = torch.where(c > 0, x_t / c.clamp(min=torch.finfo(c.dtype).tiny), 0.0)
@@ -241,7 +241,7 @@ class DiffusionProcess:
         steps = self._drawn_steps(x0, generator) if t is None else self.steps(t, x0)
         x_t, eps = self._noised(x0, steps, xi, generator)
         c, s = self.coefficients(steps, x0)
-        error = array_of(model, self._seen(x_t), steps) - target(self.prediction, x0, eps, c, s)
+        error = self._ask(model, self._seen(x_t), steps) - target(self.prediction, x0, eps, c, s)
         shaped = self.noise.whiten(error) if weighting == "whitened" else self.noise.project(error)
         return shaped.square().mean()
 
@@ -358,6 +358,16 @@ class DiffusionProcess:
         dtype = torch.promote_types(x.dtype, torch.float32)  # half precision would move every level by its rounding
         c, s = self._levels.to(dtype).to(x.device)[:, steps].view(2, -1, *[1] * (x.ndim - 1))
         return c, s
+
+    def _ask(self, model: Model, x: Tensor, steps: Tensor) -> Tensor:
+        """Return what the model says, which may be bound to a number of steps by its ``schedule_steps``."""
+        known = getattr(model, "schedule_steps", self.num_steps)
+        if known != self.num_steps:
+            raise InvalidInputError(
+                f"the model holds the levels of a schedule of {known} steps, this process has {self.num_steps}:"
+                " it would be told the wrong level"
+            )
+        return array_of(model, x, steps)
 
     def _seen(self, x_t: Tensor) -> Tensor:
         """Return the part of ``x_t`` that the model is given."""

@@ -35,6 +35,7 @@ class TimeNetwork(nn.Module):
     """
 
     times: Tensor
+    schedule_steps = LEVELS  # a process of another number of steps would tell it the wrong level, and refuses
 
     def __init__(self, network: nn.Module, times: Tensor) -> None:
         super().__init__()
