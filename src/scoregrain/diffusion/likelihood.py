@@ -67,7 +67,7 @@ def log_likelihood(
         steps: How many of the schedule's steps to visit, at least 2, spread evenly over log(c/s); all when left out.
             Where that is finer than the schedule one step stands for several: 200 visit 177 of 1000 linear ones.
             Their error falls with the square of their number, down to that of the schedule's own first steps. On exact
-            models of 256-dimensional images: 20 nats at 10 steps, 5.6 at 20, 1.3 at 50, 0.7 from 200 on.
+            models of 256-dimensional images: 20 nats at 10 steps, 5.7 at 20, 1.3 at 50, 0.7 from 200 on.
         probes: How many Rademacher probes estimate the divergence at every step, at least 2, drawn anew at each
             (Hutchinson). D or more take the unit vectors instead: exact. Left out: exact up to D = 64, else 2.
         generator: Draws the probes, on its own device.
