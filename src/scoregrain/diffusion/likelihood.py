@@ -153,7 +153,7 @@ class _Flow:
 def _path(process: DiffusionProcess, steps: int | None) -> list[int]:
     """Return steps of the schedule, ascending, spread evenly over log(c/s): there the derivative changes evenly.
 
-    Even steps in t, as samplers take, give ten to forty times the error.
+    Even steps in t, as samplers take, give many times the error: 5 to 40 on exact models of digits.
     """
     count = process.num_steps if steps is None else whole(steps, "the number of steps")
     if not 2 <= count <= process.num_steps:
