@@ -216,3 +216,9 @@ def explained(target: Path) -> Iterator[None]:
             reason = getattr(cause, "strerror", None) or " ".join(str(cause).split())
             raise ScoregrainError(f"cannot write '{target}': {reason}") from error
         raise
+
+
+def damaged(folder: Path, error: Exception) -> ScoregrainError:
+    """Return what is said of a saved folder whose files cannot be read."""
+    text = " ".join(str(error).split())[:200]
+    return ScoregrainError(f"'{folder}' cannot be read, a file is missing or damaged: {type(error).__name__}: {text}")

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import new_folder
+from scoregrain._errors import InvalidInputError
+from scoregrain._folders import damaged, new_folder
 from scoregrain.align.rotation import MODES, Rotation
 
 FORMAT = 1
@@ -59,7 +59,7 @@ def load_rotation(folder: str | os.PathLike[str]) -> Rotation:
     try:
         config = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
     kind, version = (config.get("kind"), config.get("format")) if isinstance(config, dict) else (None, None)
     if (kind, version) != ("rotation", FORMAT):
         found = f"'{kind}' of format {version}" if kind else "no rotation"
@@ -69,12 +69,7 @@ def load_rotation(folder: str | os.PathLike[str]) -> Rotation:
     try:
         return _rebuild(config, load_file(folder / "rotation.safetensors"))
     except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any
-        raise _damaged(folder, error) from error
-
-
-def _damaged(folder: Path, error: Exception) -> ScoregrainError:
-    text = " ".join(str(error).split())[:200]
-    return ScoregrainError(f"'{folder}' cannot be read, a file is missing or damaged: {type(error).__name__}: {text}")
+        raise damaged(folder, error) from error
 
 
 def _rebuild(config: dict[str, Any], tensors: dict[str, Tensor]) -> Rotation:

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import new_folder
+from scoregrain._errors import InvalidInputError
+from scoregrain._folders import damaged, new_folder
 from scoregrain.geometry.core import Geometry
 from scoregrain.geometry.moments import Group, Moments
 from scoregrain.geometry.sketch import Sketch
@@ -131,7 +131,7 @@ def load_geometry(folder: str | os.PathLike[str]) -> Geometry:
     try:
         config = json.loads(config_file.read_bytes())
     except (OSError, ValueError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
     kind, version = (config.get("kind"), config.get("format")) if isinstance(config, dict) else (None, None)
     if kind not in ("network geometry", "data geometry") or version != FORMAT:
         found = f"'{kind}' of format {version}" if kind else "no geometry"
@@ -139,12 +139,7 @@ def load_geometry(folder: str | os.PathLike[str]) -> Geometry:
     try:
         return _rebuild(kind.removesuffix(" geometry"), config, load_file(folder / "groups.safetensors"))
     except Exception as error:  # safetensors and the system have errors of their own; a damaged file can raise any
-        raise _damaged(folder, error) from error
-
-
-def _damaged(folder: Path, error: Exception) -> ScoregrainError:
-    text = " ".join(str(error).split())[:200]
-    return ScoregrainError(f"'{folder}' cannot be read, a file is missing or damaged: {type(error).__name__}: {text}")
+        raise damaged(folder, error) from error
 
 
 def _rebuild(kind: str, config: dict[str, Any], groups: dict[str, Tensor]) -> Geometry:

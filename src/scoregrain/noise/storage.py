@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import explained, new_folder
+from scoregrain._folders import damaged, explained, new_folder
 from scoregrain.noise._fields import kebab
 from scoregrain.noise.describing import MAX_SPECTRUM, OPERATOR, operator_spectrum, tensor_fields
 from scoregrain.noise.forward import ForwardNoise
@@ -91,7 +91,7 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
     try:
         contents = json.loads((folder / config).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
     kind, version = (contents.get("kind"), contents.get("format")) if isinstance(contents, dict) else (None, None)
     if (kind, version) != ("noise", FORMAT):
         found = f"'{kind}' of format {version}" if kind else "no noise"
@@ -100,7 +100,7 @@ def read_noise(folder: str | os.PathLike[str], config: str = CONFIG) -> ForwardN
     try:
         noise = _rebuild(contents, folder / TENSORS)
     except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
     if str(noise) != contents["noise"]:
         raise ScoregrainError(
             f"'{folder}' was damaged or changed: its files make the noise '{noise}', expected '{contents['noise']}'"
@@ -174,8 +174,3 @@ def _noise_of_preview(folder: Path, contents: dict[str, Any]) -> str:
     if (folder / "noise" / "config.json").is_file():
         return f": load the noise in it, {path if path.startswith(('.', '/')) else f'./{path}'}"
     return f": it shows the noise {contents.get('noise')}"
-
-
-def _damaged(folder: Path, error: Exception) -> ScoregrainError:
-    text = " ".join(str(error).split())[:200]
-    return ScoregrainError(f"'{folder}' cannot be read, a file is missing or damaged: {type(error).__name__}: {text}")
