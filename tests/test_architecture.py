@@ -19,6 +19,8 @@ EVERYTHING = {
     "geometry",
     "align",
     "diffusion",
+    "metrics",
+    "training",
     "report",
     "cli",
 }
@@ -31,6 +33,8 @@ ARROWS = {
     "geometry": {"operators", "schedules", "models"},
     "align": {"operators", "geometry"},
     "diffusion": {"operators", "schedules", "noise"},
+    "metrics": {"operators"},
+    "training": {"models", "datasets", "diffusion", "align", "noise", "operators", "schedules"},
     "report": EVERYTHING - {"report", "cli"},
     "cli": EVERYTHING - {"cli"},
 }

@@ -28,7 +28,21 @@ if TYPE_CHECKING:
         measure_alignment,
         rank_geometries,
     )
-    from scoregrain.datasets import Images, load_images
+    from scoregrain.datasets import (
+        Gaussian,
+        GaussianMixture,
+        Images,
+        Law,
+        RankOne,
+        Sphere,
+        Split,
+        corrupt_band,
+        limit_band,
+        load_images,
+        load_split,
+        parse_law,
+        probing_basis,
+    )
     from scoregrain.diffusion import (
         DiffusionProcess,
         GaussianMixtureScore,
@@ -54,6 +68,17 @@ if TYPE_CHECKING:
         measure_geometry,
         merge_geometries,
         shard_range,
+    )
+    from scoregrain.metrics import (
+        direction_error,
+        energy_along,
+        frechet_distance,
+        gaussian_w2,
+        label_coverage,
+        memorisation,
+        mode_coverage,
+        radial_spectrum,
+        sliced_wasserstein,
     )
     from scoregrain.models import (
         MLP,
@@ -84,6 +109,8 @@ if TYPE_CHECKING:
     )
     from scoregrain.report import NoisePreview, Report, analyze, preview_noise, rank
     from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
+    from scoregrain.training import Run, TrainConfig, train
+    from scoregrain.training.rotated import RotatedUNet2DModel
 
 __version__ = "0.1.0"
 
@@ -106,7 +133,21 @@ _EXPORTS = {
         "measure_alignment",
         "rank_geometries",
     ),
-    "datasets": ("Images", "load_images"),
+    "datasets": (
+        "Gaussian",
+        "GaussianMixture",
+        "Images",
+        "Law",
+        "RankOne",
+        "Sphere",
+        "Split",
+        "corrupt_band",
+        "limit_band",
+        "load_images",
+        "load_split",
+        "parse_law",
+        "probing_basis",
+    ),
     "diffusion": (
         "DiffusionProcess",
         "GaussianMixtureScore",
@@ -132,6 +173,17 @@ _EXPORTS = {
         "measure_geometry",
         "merge_geometries",
         "shard_range",
+    ),
+    "metrics": (
+        "direction_error",
+        "energy_along",
+        "frechet_distance",
+        "gaussian_w2",
+        "label_coverage",
+        "memorisation",
+        "mode_coverage",
+        "radial_spectrum",
+        "sliced_wasserstein",
     ),
     "models": (
         "MLP",
@@ -162,6 +214,8 @@ _EXPORTS = {
     ),
     "report": ("NoisePreview", "Report", "analyze", "preview_noise", "rank"),
     "schedules": ("Schedule", "cosine_schedule", "linear_schedule"),
+    "training": ("Run", "TrainConfig", "train"),
+    "training.rotated": ("RotatedUNet2DModel",),
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names}
 

@@ -6,6 +6,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def work_folder(folder: Path, *, holds: Callable[[Path], bool]) -> Iterator[None
     with _parents(folder):
         with explained(folder):
             folder.mkdir(exist_ok=True)
-        with _locked(folder):
+        with locked(folder):
             try:
                 yield
             finally:
@@ -76,13 +77,17 @@ def refuse_busy(folder: Path) -> None:
         InvalidInputError: one does.
     """
     if folder.is_dir():
-        with _locked(folder):
+        with locked(folder):
             pass
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Have a folder to oneself, but on Windows. The lock ends with the process, however that ends."""
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself, but on Windows. The lock ends with the process, however that ends.
+
+    Raises:
+        InvalidInputError: another process has it.
+    """
     if sys.platform == "win32":
         yield
         return
@@ -111,6 +116,20 @@ def remove_folder(folder: Path) -> None:
     with explained(folder):
         _refuse_existing(folder, overwrite=True)
         shutil.rmtree(folder)
+
+
+def free_folder(stem: str, taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """``./scoregrain-STEM-N`` with the first N that is not taken."""
+    name = f"scoregrain-{plain_name(stem)}"
+    for n in range(1, 10_000):
+        if not taken(folder := Path(f"{name}-{n}")):
+            return folder
+    raise InvalidInputError(f"too many folders named {name}-N; choose another with --out")
+
+
+def plain_name(stem: str) -> str:
+    """A stem as part of a file name: ``dit-16/2`` becomes ``dit-16-2``."""
+    return re.sub(r"[^\w.=-]+", "-", stem).strip("-")
 
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:
@@ -158,7 +177,7 @@ def _temporary(target: Path) -> Iterator[Path]:
     """A new folder beside the target, so that renaming it is atomic; removed unless it was renamed."""
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     try:
-        with _locked(temporary):
+        with locked(temporary):
             temporary.chmod(0o755)
             yield temporary
     finally:

@@ -374,5 +374,5 @@ def test_bad_arguments_under_torchrun_are_said_once(command):
 def test_other_commands_do_not_run_under_torchrun(command, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    command.refuses("analyze", "dit-16/8", code=2, saying="only scoregrain measure can use torchrun")
+    command.refuses("analyze", "dit-16/8", code=2, saying="only measure and train can use torchrun")
     command.refuses(*MEASURE, code=1, saying="the other ranks cannot be reached, start them with torchrun")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.datasets.fitting import Shape, check_shape, plan
+from scoregrain.datasets.fitting import Shape, Step, check_shape, plan
 
 
 def fit(pixels: Tensor, target: Shape) -> Tensor:
@@ -123,7 +123,7 @@ def test_a_crop_keeps_at_least_one_pixel() -> None:
     assert fit(torch.zeros(1, 1, 1, 3), (1, 50, 1)).shape == (1, 1, 50, 1)
 
 
-@pytest.mark.parametrize("bad", [(1, 64), (64,), (1, 8, 8, 8)])
+@pytest.mark.parametrize("bad", [(64,), (1, 8, 8, 8), ()])
 def test_a_shape_has_two_space_dimensions(bad: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInputError, match=rf"two space dimensions.*got \({', '.join(map(str, bad))}"):
         check_shape(bad)
@@ -137,3 +137,41 @@ def test_a_shape_is_positive_integers(bad: Any) -> None:
 
 def test_a_shape_may_be_a_list_or_a_torch_size() -> None:
     assert check_shape([1, 2, 3]) == check_shape(torch.Size([1, 2, 3])) == (1, 2, 3)
+    assert check_shape([2, 64]) == (2, 64)
+
+
+@pytest.mark.parametrize("length", [4, 9, 16, 64])
+def test_a_signal_is_resampled_like_an_image_of_equal_rows(length: int) -> None:
+    signals = torch.rand(3, 2, 16, generator=torch.Generator().manual_seed(0))
+    (step,) = plan((2, 16), (2, length)) if length != 16 else [Step("", lambda x: x)]
+    square = plan((2, 16, 16), (2, length, length))
+    images = signals[:, :, None].expand(-1, -1, 16, -1)
+    expected = square[0].apply(images)[:, :, 0] if square else signals
+    assert step.apply(signals).shape == (3, 2, length)
+    torch.testing.assert_close(step.apply(signals), expected, rtol=0, atol=1e-6)
+    assert step.note in ("", f"Resampled from 16 to {length} values (linear, antialiased).")
+
+
+def test_an_alternating_signal_does_not_alias() -> None:
+    (step,) = plan((1, 15), (1, 5))
+    assert step.apply((1.0 - 2.0 * (torch.arange(15) % 2)).view(1, 1, 15)).abs().max() < 0.25
+    assert plan((1, 15), (1, 15)) == []
+
+
+def test_signals_keep_their_channels() -> None:
+    with pytest.raises(InvalidInputError, match="signals have 3 channels, 1 are needed"):
+        plan((3, 8), (1, 8))
+
+
+@pytest.mark.parametrize(("source", "target"), [((1, 8, 8), (1, 16, 16)), ((1, 30, 20), (1, 28, 28)), ((1, 8), (1, 9))])
+def test_enlarging_can_be_refused(source: Shape, target: Shape) -> None:
+    assert plan(source, target)
+    with pytest.raises(
+        InvalidInputError, match=r"of \S+ are smaller than the model's \S+: pass enlarge=True \(--enlarge\)"
+    ):
+        plan(source, target, enlarge=False)
+
+
+@pytest.mark.parametrize(("source", "target"), [((1, 8, 8), (3, 8, 8)), ((1, 40, 28), (1, 28, 28)), ((1, 9), (1, 8))])
+def test_what_is_not_enlarged_is_not_refused(source: Shape, target: Shape) -> None:
+    assert notes(source, target) == [step.note for step in plan(source, target, enlarge=False)]

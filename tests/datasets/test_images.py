@@ -146,7 +146,13 @@ def test_rounding_never_leaves_the_unit_range() -> None:
 
 def test_bad_arguments_are_refused(numbered: np.ndarray) -> None:
     with pytest.raises(InvalidInputError, match="two space dimensions"):
-        load_images(numbered, shape=(1, 64))
+        load_images(numbered, shape=(64,))
+    with pytest.raises(InvalidInputError, match=r"part must be train or test, got 'tset' .*did you mean 'test'"):
+        load_images(numbered, part="tset")
+    with pytest.raises(InvalidInputError, match="array has no part 'test', only train: load_split"):
+        load_images(numbered, part="test")
+    with pytest.raises(InvalidInputError, match="1×1 are smaller than the model's 2×2"):
+        load_images(numbered, shape=(1, 2, 2), enlarge=False)
     with pytest.raises(InvalidInputError, match="channels"):
         load_images(numbered, shape=(4, 1, 1))
     with pytest.raises(InvalidInputError, match="LO < HI"):
@@ -164,7 +170,7 @@ def test_a_misspelt_name_gets_the_nearest_one() -> None:
         load_images("digit")
 
 
-@pytest.mark.parametrize("source", ["", "org/data-set", "no\0path", "x" * 5000, "missing.npz"])
+@pytest.mark.parametrize("source", ["", "a/b/c", "../up", "no\0path", "x" * 5000, "missing.npz"])
 def test_unknown_names_say_what_is_accepted(source: str) -> None:
     with pytest.raises(InvalidInputError, match=r"expected digits, an .npz file or a folder of images"):
         load_images(source)
@@ -217,3 +223,56 @@ def test_the_name_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path / "birds")
     assert data_name(".") == "birds"
+
+
+@pytest.mark.parametrize("array", [np.zeros((5, 2, 9), np.float32), np.zeros((5, 9), np.float32)])
+def test_arrays_are_signals_when_the_shape_is(array: np.ndarray) -> None:
+    """An array (5, 2, 9) would be images of 2×9 pixels otherwise."""
+    array[3] = 0.5
+    channels = array.shape[1] if array.ndim == 3 else 1
+    signals = load_images(array, shape=(channels, 9))
+    assert (signals.pixels.shape, signals.shape) == ((5, channels, 9), (channels, 9))
+    np.testing.assert_array_equal(signals.pixels.flatten(1).numpy(), array.reshape(5, -1))
+    assert signals.notes == (
+        "No value is negative and [-1, 1] was assumed: if they lie in [0, 1], give the true range"
+        " with value_range=(lo, hi), --range LO HI on the command line.",
+    )
+
+
+def test_signals_of_an_npz_file_are_resampled_and_keep_their_labels(tmp_path: Path) -> None:
+    path = tmp_path / "waves.npz"
+    phase = np.arange(50) / 50 * 2 * np.pi
+    np.savez(path, train=3 * np.sin(phase)[None] * np.ones((6, 1)), train_labels=np.arange(6))
+    signals = load_images(path, shape=(1, 25), value_range=(-3, 3))
+    assert signals.labels is not None
+    assert signals.labels.tolist() == list(range(6))
+    assert signals.notes == (
+        "Values were mapped from [-3, 3] to [-1, 1].",
+        "Resampled from 50 to 25 values (linear, antialiased).",
+    )
+    expected = torch.sin(torch.from_numpy(phase).view(25, 2).mean(1)).float()
+    torch.testing.assert_close(signals.pixels[2, 0, 1:-1], expected[1:-1], rtol=0, atol=0.02)
+
+
+def test_bad_signals_are_refused() -> None:
+    for array in (np.zeros((5, 1, 9, 9)), np.zeros(5)):
+        with pytest.raises(InvalidInputError, match=r"signals, of a shape \(C, L\), must be \(N, C, L\) or \(N, L\)"):
+            load_images(array, shape=(1, 9))
+    with pytest.raises(InvalidInputError, match="float values must lie in"):
+        load_images(np.full((5, 9), 2.0), shape=(1, 9))
+    with pytest.raises(InvalidInputError, match="9 values are NaN or infinite, the first in signal 0"):
+        load_images(np.concatenate([np.full((1, 9), np.nan), np.zeros((2, 9))]), shape=(1, 9))
+    with pytest.raises(InvalidInputError, match=r"'digits' holds images, so shape must be \(C, H, W\)"):
+        load_images("digits", shape=(1, 64))
+
+
+def test_a_law_is_no_source() -> None:
+    with pytest.raises(InvalidInputError, match=r"is a law, which is sampled, not read: use parse_law"):
+        load_images("rank-one:basis=haar,index=5")
+
+
+def test_the_part_test_of_an_npz_file(tmp_path: Path, numbered: np.ndarray) -> None:
+    path = tmp_path / "parts.npz"
+    np.savez(path, train=numbered[:150], test=numbered[150:], test_labels=np.arange(50))
+    assert chosen(load_images(path, part="test")) == list(range(150, 200))
+    assert load_images(path).labels is None

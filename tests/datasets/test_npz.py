@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.datasets.npz import read_npz
+from scoregrain.datasets.npz import npz_parts, read_npz
 
 PIXELS = np.arange(3 * 16, dtype=np.uint8).reshape(3, 1, 4, 4)
 LABELS = np.array([5, 6, 7], np.uint8)
@@ -26,27 +26,63 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_train_wins_over_other_arrays(file: Path) -> None:
-    images, labels = read_npz(write(file, test=PIXELS + 1, train=PIXELS, train_labels=LABELS))
-    np.testing.assert_array_equal(images, PIXELS)
-    assert labels is not None
-    assert labels.tolist() == [5, 6, 7]
+    found = read_npz(write(file, test=PIXELS + 1, train=PIXELS, train_labels=LABELS))
+    np.testing.assert_array_equal(found.images, PIXELS)
+    assert found.labels is not None
+    assert found.labels.tolist() == [5, 6, 7]
+    assert found.notes == ()
+
+
+def test_the_part_test_has_its_own_images_and_labels(file: Path) -> None:
+    write(file, test=PIXELS[:2] + 1, test_labels=LABELS[:2], train=PIXELS, train_labels=LABELS)
+    found = read_npz(file, "test")
+    np.testing.assert_array_equal(found.images, PIXELS[:2] + 1)
+    assert found.labels is not None
+    assert found.labels.tolist() == [5, 6]
+    assert npz_parts(file) == ("train", "test")
+
+
+@pytest.mark.parametrize("arrays", [{"train": PIXELS}, {"test": PIXELS}, {"x": PIXELS}, {"train": PIXELS, "y": LABELS}])
+def test_without_both_names_there_is_one_part(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    assert npz_parts(write(file, **arrays)) == ("train",)
+    np.testing.assert_array_equal(read_npz(file).images, PIXELS)
+
+
+def test_signals_are_the_only_array_of_two_or_three_dimensions(file: Path) -> None:
+    signals = np.zeros((3, 16))
+    np.testing.assert_array_equal(read_npz(write(file, x=signals, y=LABELS, z=PIXELS), signals=True).images, signals)
+    with pytest.raises(InvalidInputError, match=r"which array holds the signals\? .* 2 or 3 dimensions"):
+        read_npz(write(file, x=signals, y=PIXELS[0]), signals=True)
 
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:, 0]])
 def test_the_only_array_of_three_or_four_dimensions_is_read(file: Path, pixels: np.ndarray) -> None:
-    images, labels = read_npz(write(file, x=pixels, y=LABELS, table=np.zeros((3, 2)), scalar=1.0))
-    np.testing.assert_array_equal(images, pixels)
-    assert labels is None
+    found = read_npz(write(file, x=pixels, y=LABELS, table=np.zeros((3, 2)), scalar=1.0))
+    np.testing.assert_array_equal(found.images, pixels)
+    assert found.labels is None
 
 
-@pytest.mark.parametrize("labels", [LABELS[:2], LABELS / 2, LABELS[:, None], LABELS.astype(str)])
-def test_labels_that_do_not_fit_are_left_out(file: Path, labels: np.ndarray) -> None:
-    assert read_npz(write(file, train=PIXELS, train_labels=labels))[1] is None
+@pytest.mark.parametrize("labels", [LABELS / 2, LABELS.astype(str), LABELS.astype(object)])
+def test_labels_that_are_no_integers_are_left_out_with_a_note(file: Path, labels: np.ndarray) -> None:
+    found = read_npz(write(file, train=PIXELS, train_labels=labels))
+    np.testing.assert_array_equal(found.images, PIXELS)
+    assert found.labels is None
+    assert found.notes == (f"train_labels was left out: its values are of type {labels.dtype}, not integers.",)
+
+
+@pytest.mark.parametrize("labels", [LABELS[:2], LABELS[:, None], np.array(5), np.append(LABELS, 1.5)])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_labels_of_another_number_are_refused(file: Path, part: str, labels: np.ndarray) -> None:
+    arrays = {"train": PIXELS, "test": PIXELS, "train_labels": LABELS, "test_labels": LABELS}
+    write(file, **{**arrays, f"{part}_labels": labels})
+    words = rf"data.npz: {part}_labels must hold one integer for each image of {part}, shape \(3,\), got shape"
+    with pytest.raises(InvalidInputError, match=words):
+        read_npz(file, part)
 
 
 def test_compressed_and_fortran_ordered_arrays_are_read(file: Path) -> None:
     np.savez_compressed(file, train=np.asfortranarray(PIXELS))
-    np.testing.assert_array_equal(read_npz(file)[0], PIXELS)
+    np.testing.assert_array_equal(read_npz(file).images, PIXELS)
 
 
 def test_two_candidates_are_listed(file: Path) -> None:
@@ -80,12 +116,6 @@ def test_a_pickled_list_of_images_is_named(file: Path) -> None:
     ragged[:] = [PIXELS[0], PIXELS[0, 0]]
     with pytest.raises(InvalidInputError, match=r"x \(2,\) of pickled objects"):
         read_npz(write(file, x=ragged))
-
-
-def test_pickled_objects_beside_the_images_do_not_matter(file: Path) -> None:
-    images, labels = read_npz(write(file, train=PIXELS, train_labels=LABELS.astype(object)))
-    np.testing.assert_array_equal(images, PIXELS)
-    assert labels is None
 
 
 def unreadable(path: Path) -> None:

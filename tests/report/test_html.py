@@ -150,7 +150,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     def broken(_name):
         raise RuntimeError("template")
 
-    monkeypatch.setattr(scoregrain.report.html, "_resource", broken)
+    monkeypatch.setattr(scoregrain.report.html, "resource", broken)
     with pytest.raises(RuntimeError, match="template"):
         report.save_html(tmp_path / "other.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

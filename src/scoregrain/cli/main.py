@@ -21,7 +21,8 @@ from scoregrain._errors import (
 from scoregrain.cli.ranks import is_leading, world_size
 
 OWN_WARNINGS = (TimeBlindWarning, IllConditionedNoiseWarning)
-COMMANDS = ("measure", "analyze", "merge", "align", "rank", "noise")
+COMMANDS = ("measure", "analyze", "merge", "align", "rank", "noise", "train", "sample", "evaluate")
+JOINT = ("measure", "train")  # commands that several processes can run together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,9 +66,9 @@ def _run(arguments: list[str]) -> None:
         word = arguments[0] if arguments else ""
         said = f"unknown command '{word}'{nearest(word, COMMANDS)}" if arguments else "no command given"
         raise InvalidInputError(f"{said}; commands: {', '.join(COMMANDS)} (scoregrain --help explains them)")
-    if world_size() > 1 and arguments[0] in COMMANDS and arguments[0] != "measure":
+    if world_size() > 1 and arguments[0] in COMMANDS and arguments[0] not in JOINT:
         raise InvalidInputError(
-            f"scoregrain {arguments[0]} runs in one process: only scoregrain measure can use torchrun"
+            f"scoregrain {arguments[0]} runs in one process: only {' and '.join(JOINT)} can use torchrun"
         )
     from scoregrain.cli.parsing import parse  # imports what takes seconds
 

@@ -16,10 +16,9 @@ from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain.models import NetworkFamily, preset_names
 from scoregrain.models.checkpoint import holds_weights
 from scoregrain.models.configuration import looks_like_hub, read_configuration
-from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
+from scoregrain.schedules import SCHEDULES, Schedule
 
 MODEL_FIRST = "where a command takes MODEL DATA, the model comes first"
-SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 
 
 def resolve_model(

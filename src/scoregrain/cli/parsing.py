@@ -19,6 +19,7 @@ from scoregrain.cli.measure import Measure
 from scoregrain.cli.merge import Merge
 from scoregrain.cli.noise import Noise, check_action
 from scoregrain.cli.rank import Rank
+from scoregrain.cli.train import Train
 
 COMMANDS: dict[str, Any] = {
     "measure": Measure,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Any] = {
     "align": Align,
     "rank": Rank,
     "noise": Noise,
+    "train": Train,
 }
 _USAGE = {
     "measure": "scoregrain measure MODEL [options]",
@@ -35,6 +37,7 @@ _USAGE = {
     "rank": "scoregrain rank MODEL MODEL ... [--data DATA] [options]",
     "merge": "scoregrain merge DIR DIR ... [options]",
     "noise": "scoregrain noise preview NOISE [options]",
+    "train": "scoregrain train MODEL [DATA] [options]",
 }
 _EXPECTED: dict[Any, str] = {
     int: "an integer",

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoregrain import _folders
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import check_target, refuse_busy, remove_folder, work_folder
+from scoregrain._folders import check_target, plain_name, refuse_busy, remove_folder, work_folder
 from scoregrain.geometry import Geometry
 from scoregrain.geometry.journal import holds_networks
 
@@ -132,12 +133,7 @@ def journal_of(target: Path) -> Path:
 
 def free_folder(stem: str) -> Path:
     """``./scoregrain-STEM-N`` with the first N that is not taken, nor being measured for."""
-    n = 1
-    while (folder := Path(f"scoregrain-{_plain(stem)}-{n}")).exists() or journal_of(folder).exists():
-        n += 1
-        if n > 9999:
-            raise InvalidInputError(f"too many folders named scoregrain-{_plain(stem)}-N; choose another with --out")
-    return folder
+    return _folders.free_folder(stem, lambda folder: folder.exists() or journal_of(folder).exists())
 
 
 def newest_unfinished(stem: str) -> Path:
@@ -146,11 +142,11 @@ def newest_unfinished(stem: str) -> Path:
     Raises:
         InvalidInputError: there is none.
     """
-    name = re.compile(re.escape(f"scoregrain-{_plain(stem)}-") + r"\d+(?:\.partial)?")
+    name = re.compile(re.escape(f"scoregrain-{plain_name(stem)}-") + r"\d+(?:\.partial)?")
     found = [path for path in Path().iterdir() if name.fullmatch(path.name) and _is_unfinished(path)]
     if not found:
         raise InvalidInputError(
-            f"no unfinished measurement scoregrain-{_plain(stem)}-N here: name its folder with --out, or start one "
+            f"no unfinished measurement scoregrain-{plain_name(stem)}-N here: name its folder with --out, or start one "
             "without --resume"
         )
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
@@ -164,7 +160,3 @@ def _is_unfinished(folder: Path) -> bool:
         return bool(json.loads((folder / "config.json").read_bytes())["info"]["interrupted"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _plain(stem: str) -> str:
-    return re.sub(r"[^\w.=-]+", "-", stem).strip("-")

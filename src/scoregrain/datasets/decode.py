@@ -1,4 +1,4 @@
-"""Decoding one image file with Pillow."""
+"""Decoding one image with Pillow."""
 
 from __future__ import annotations
 
@@ -33,24 +33,46 @@ class Header:
 def read_header(path: Path) -> Header:
     """Return the header of an image file; only a palette makes Pillow decode the pixels too."""
     with _opened(path) as image:
-        return _header(image)
+        return header_of(image)
 
 
 def decode(path: Path, colour: bool) -> Array:
-    """Return an image as uint8 (3, H, W) or (1, H, W).
-
-    The first frame of an animation counts, EXIF rotation is applied, 16-bit grey is reduced to 8 bits, and
-    what is transparent is laid over white, as in a browser.
+    """Return an image as uint8 (3, H, W) or (1, H, W), as :func:`pixels_of` does.
 
     Raises:
         InvalidInputError: The file cannot be read, is damaged, has 32-bit pixels or over 89 million of them
             (Pillow's bound against decompression bombs).
     """
     with _opened(path) as file:
-        header, image = _header(file), ImageOps.exif_transpose(file)
-        image = _to_eight_bits(image) if header.deep else image
-        image = _over_white(image) if header.transparent else image
-        pixels = np.asarray(image.convert("RGB" if colour else "L"))
+        return pixels_of(file, colour)
+
+
+def header_of(image: Image.Image) -> Header:
+    """Return what is known of an image's pixels.
+
+    Raises:
+        ValueError: They are 32-bit floats.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are 32-bit floats; save such images as an .npz file")
+    deep = image.mode in _DEEP
+    transparent = image.mode in _ALPHA or (not deep and "transparency" in image.info)
+    return Header(_is_colour(image), deep, transparent)
+
+
+def pixels_of(image: Image.Image, colour: bool) -> Array:
+    """Return the pixels as uint8 (3, H, W) or (1, H, W).
+
+    The first frame of an animation counts, EXIF rotation is applied, 16-bit grey is reduced to 8 bits, and
+    what is transparent is laid over white, as in a browser.
+
+    Raises:
+        ValueError: They have 32 bits.
+    """
+    header, image = header_of(image), ImageOps.exif_transpose(image)
+    image = _to_eight_bits(image) if header.deep else image
+    image = _over_white(image) if header.transparent else image
+    pixels = np.asarray(image.convert("RGB" if colour else "L"))
     return pixels.transpose(2, 0, 1) if colour else pixels[None]
 
 
@@ -62,14 +84,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=_FORMATS) as image:
             yield image
-
-
-def _header(image: Image.Image) -> Header:
-    if image.mode == "F":
-        raise ValueError("its pixels are 32-bit floats; save such images as an .npz file")
-    deep = image.mode in _DEEP
-    transparent = image.mode in _ALPHA or (not deep and "transparency" in image.info)
-    return Header(_is_colour(image), deep, transparent)
 
 
 def _is_colour(image: Image.Image) -> bool:

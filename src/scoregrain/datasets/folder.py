@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from scoregrain._errors import InvalidInputError
-from scoregrain.datasets.decode import SUFFIXES, decode, read_header
-from scoregrain.datasets.fitting import Size, size_text
+from scoregrain.datasets.decode import SUFFIXES, Header, decode, read_header
+from scoregrain.datasets.series import series_stack
 from scoregrain.datasets.stack import Array, Choose, Stack
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Image files as a series."""
+
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def header(self, index: int) -> Header:
+        return read_header(self.paths[index])
+
+    def decode(self, index: int, colour: bool) -> Array:
+        return decode(self.paths[index], colour)
 
 
 def folder_stack(folder: Path, choose: Choose) -> Stack:
@@ -25,14 +41,13 @@ def folder_stack(folder: Path, choose: Choose) -> Stack:
     Raises:
         InvalidInputError: There is no image, one cannot be read, or (while reading) two differ in size.
     """
-    files, link_notes = _list_images(folder)
-    indices = choose(len(files))
-    colour, header_notes = _scan([files[i] for i in indices])
-    first = files[indices[0]]
-    _, height, width = decode(first, colour).shape
-    shape = (3 if colour else 1, height, width)
-    read = partial(_read, files, first, (height, width), colour)
-    return Stack(shape, indices, len(files), read, notes=link_notes + header_notes)
+    files, notes = _list_images(folder)
+    return series_stack(_Files(files), choose, notes)
+
+
+def has_images(folder: Path) -> bool:
+    """Return whether :func:`folder_stack` would find anything, if only links to skip."""
+    return any(True for _ in _walk(folder))
 
 
 def _list_images(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -69,28 +84,3 @@ def _is_image_name(name: str) -> bool:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _scan(files: list[Path]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether one of the images is in colour, and notes on what reading will change."""
-    headers = [read_header(path) for path in files]
-    colour = any(header.colour for header in headers)
-    counts = {
-        "grey images among colour ones became RGB": sum(not h.colour for h in headers) * colour,
-        "images with transparency were laid over white": sum(h.transparent for h in headers),
-        "images of 16 bits were reduced to 8 bits": sum(h.deep for h in headers),
-    }
-    return colour, tuple(f"{count} {change}." for change, count in counts.items() if count)
-
-
-def _read(files: list[Path], first: Path, size: Size, colour: bool, indices: npt.NDArray[np.int64]) -> Array:
-    """Decode the files of the given indices into uint8 (n, C, H, W), all of the given size (H, W)."""
-    images = [decode(files[i], colour) for i in indices]
-    for i, image in zip(indices, images, strict=True):
-        _, height, width = image.shape
-        if (height, width) != size:
-            raise InvalidInputError(
-                "images of a folder must have one size (height×width): "
-                f"{first} is {size_text(size)}, {files[i]} is {size_text((height, width))}"
-            )
-    return np.stack(images)

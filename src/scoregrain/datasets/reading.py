@@ -10,7 +10,7 @@ from scoregrain._errors import InvalidInputError
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path | str, kind: str) -> Iterator[None]:
     """Turn any exception into an InvalidInputError that names the file and says what it was read as."""
     try:
         yield

@@ -14,6 +14,7 @@ from scoregrain.models.laws import InitLaws, verify_laws
 from scoregrain.models.mlp import MLP, LinearMap
 from scoregrain.models.named_laws import TensorLaw, register_law
 from scoregrain.models.presets import preset_names
+from scoregrain.models.rebuild import rebuild_family
 from scoregrain.models.sensitivity import timestep_sensitivity
 from scoregrain.models.stacked import NetworkStack, captured_input, parameter_count, vmappable
 from scoregrain.models.vit import ViT
@@ -40,6 +41,7 @@ __all__ = [
     "parameter_count",
     "preset_names",
     "random_input",
+    "rebuild_family",
     "register_law",
     "tensor_bytes",
     "timestep_sensitivity",

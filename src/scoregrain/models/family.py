@@ -160,8 +160,17 @@ class NetworkFamily:
         """Names of the parameters that the init policy re-draws because they start at zero."""
         return self._construct(seed, 0)[1]
 
+    def trainable(self, seed: int, index: int = 0) -> nn.Module:
+        """Network ``index`` as :meth:`construct` builds it, in its constructor's mode and with its gradients."""
+        return self._draw(seed, index)[0]
+
     def _construct(self, seed: int, index: int) -> tuple[nn.Module, tuple[str, ...]]:
-        """Network ``index``, and the parameters its init policy re-drew."""
+        """Network ``index`` without gradients in evaluation mode, and the parameters its init policy re-drew."""
+        network, redrawn = self._draw(seed, index)
+        return network.eval().requires_grad_(False), redrawn
+
+    def _draw(self, seed: int, index: int) -> tuple[nn.Module, tuple[str, ...]]:
+        """Network ``index`` as its constructor made it, and the parameters its init policy re-drew."""
         redrawn: tuple[str, ...] = ()
         with global_seed(stream_seed(seed, "network", index)):
             network = self.build()
@@ -177,9 +186,10 @@ class NetworkFamily:
                 raise InvalidInputError(
                     f"the network '{self.name}' has lazy layers without parameters yet: run it once inside build()"
                 )
-            network = network.eval().requires_grad_(False)
             if self.init != "as-is":
-                redrawn = unzero(network, self.shape, self.init)
+                training = network.training
+                redrawn = unzero(network.eval(), self.shape, self.init)
+                network.train(training)
         return network, redrawn
 
     def fingerprint(self, seed: int = 0) -> str:

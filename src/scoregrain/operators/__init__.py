@@ -9,6 +9,7 @@ from scoregrain.operators.frequency import RADIUS_UNITS, FrequencyGrid
 from scoregrain.operators.identity import IdentityOperator
 from scoregrain.operators.kronecker import ChannelKronecker, TokenKronecker
 from scoregrain.operators.low_rank import LowRankOperator
+from scoregrain.operators.rings import Rings
 from scoregrain.operators.rotated import OrthogonalMap, RotatedOperator
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LowRankOperator",
     "Operator",
     "OrthogonalMap",
+    "Rings",
     "RotatedOperator",
     "SpectralFunction",
     "TokenKronecker",

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torch import Tensor
+
+from scoregrain.datasets import tile
 
 # Okabe and Ito's colours, and ends that stay apart in every common colour blindness
 BLUE, ORANGE, GREY, GREEN, INK = "#0072B2", "#D55E00", "#8A8F98", "#009E73", "#1F2328"
@@ -90,18 +91,7 @@ def panels(x: Tensor) -> npt.NDArray[np.float64]:
 
 
 def contact_sheet(pixels: Tensor, columns: int = 8, side: int = 64) -> str:
-    """Images ``(n, C, H, W)`` in [-1, 1] as one PNG data URI; other than RGB only the first channel is shown."""
-    channels, height, width = pixels.shape[1:]
-    shown = pixels if channels == 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    scale, gap = max(1, side // max(height, width)), 4
-    rows = -(-len(shown) // columns)
-    step = (height * scale + gap, width * scale + gap)
-    size = (step[1] * min(columns, len(shown)) - gap, step[0] * rows - gap)
-    sheet = Image.new("RGB", size, "white")
-    for i, image in enumerate(shown):
-        bytes_ = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
-        tile = Image.fromarray(bytes_).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-        sheet.paste(tile, (i % columns * step[1], i // columns * step[0]))
+    """Arrays ``(n, C, *space)`` in [-1, 1] side by side as one PNG data URI (:func:`scoregrain.datasets.tile`)."""
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    tile(pixels, columns, side).save(buffer, "PNG")
     return data_uri("image/png", buffer.getvalue())

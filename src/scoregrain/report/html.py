@@ -1,11 +1,9 @@
-"""Fill the page's template; every text is escaped here."""
+"""Fill the page of an analysis; every text is escaped here or in ``page``."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from string import Template
 
 from scoregrain.align import Alignment
@@ -13,9 +11,10 @@ from scoregrain.geometry import Geometry
 from scoregrain.report.drawing import contact_sheet
 from scoregrain.report.figures import Place, alignment_figure, energy_figure, spectrum_figure
 from scoregrain.report.gallery import gallery_data, strip_figure, strip_note
+from scoregrain.report.page import cells, image, resource, rows, sentence, warning_section
 from scoregrain.report.result import Report
 from scoregrain.report.subject import subject
-from scoregrain.report.tables import Row, alignment_rows, cluster_rows, method_rows, network_rows
+from scoregrain.report.tables import alignment_rows, cluster_rows, method_rows, network_rows
 
 
 def render(report: Report, *, command: str = "", examples: bool = True) -> str:
@@ -25,59 +24,27 @@ def render(report: Report, *, command: str = "", examples: bool = True) -> str:
     texts = {
         **{name: getattr(words, name) for name in ("finding", "mean", "comparison", "conjecture", "caption", "units")},
         "title": f"{report.model} and {report.images.name}",
-        "headline": _sentence(report.headline),
-        "second_line": _sentence(report.second_line),
+        "headline": sentence(report.headline),
+        "second_line": sentence(report.second_line),
         "data_line": _data_line(report, examples),
         "gallery_line": _gallery_line(geometry, gallery["total"], len(gallery["index"])),
         "strip_note": strip_note(geometry),
         "cluster_note": cluster_rows(geometry)[1],
     }
     blocks = {
-        "style": _resource("style.css"),
-        "script": _resource("gallery.js"),
-        "warnings": _warnings(report.warnings),
-        "network_table": _rows(network_rows(geometry)),
-        "alignment_table": _rows(alignment_rows(report)),
-        "cluster_table": _cells(cluster_rows(geometry)[0]),
-        "method_table": _rows(method_rows(geometry, command)),
+        "style": resource("style.css"),
+        "script": resource("gallery.js"),
+        "warnings": warning_section(report.warnings),
+        "network_table": rows(network_rows(geometry)),
+        "alignment_table": rows(alignment_rows(report)),
+        "cluster_table": cells(cluster_rows(geometry)[0]),
+        "method_table": rows(method_rows(geometry, command)),
         "gallery_json": json.dumps(gallery, ensure_ascii=True).replace("<", "\\u003c"),
         "examples": _examples(report) if examples else "",
         **_figures(report),
     }
     escaped = {name: html.escape(text) for name, text in texts.items()}
-    return Template(_resource("template.html")).substitute(escaped | blocks)
-
-
-def _resource(name: str) -> str:
-    """A file that lies beside this one."""
-    return files("scoregrain.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _sentence(text: str) -> str:
-    """Capitalised, with a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    if not warnings:
-        return ""
-    items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
-    return f'<section class="warnings"><h2>Read with care</h2><ul>{items}</ul></section>'
-
-
-def _rows(rows: Iterable[Row]) -> str:
-    """Table lines: label with its meaning, value."""
-    lines = []
-    for row in rows:
-        meaning = f"<small>{html.escape(row.meaning)}</small>" if row.meaning else ""
-        label, value = html.escape(row.label), html.escape(row.value)
-        lines.append(f'<tr><th scope="row">{label}{meaning}</th><td>{value}</td></tr>')
-    return "\n".join(lines)
-
-
-def _cells(rows: Iterable[Sequence[str]]) -> str:
-    """Plain table lines."""
-    return "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return Template(resource("template.html")).substitute(escaped | blocks)
 
 
 def _figures(report: Report) -> dict[str, str]:
@@ -85,25 +52,25 @@ def _figures(report: Report) -> dict[str, str]:
     geometry, a, c = report.geometry, report.alignment, report.centred
     places = [_place("data as they are", a)] + ([_place("mean image removed", c)] if c is not None else [])
     return {
-        "alignment_figure": _image(
+        "alignment_figure": image(
             alignment_figure(places),
             f"Alignment {a.of_chance:.3g} times chance; possible are {a.of_chance_minimum:.2g} "
             f"to {a.of_chance_maximum:.3g}.",
         ),
-        "energy_figure": _image(
+        "energy_figure": image(
             energy_figure(report.energy, report.centred_energy),
             "Energy of the data along the directions of the network, as they are and with the mean image removed.",
         ),
-        "spectrum_figure": _image(
+        "spectrum_figure": image(
             spectrum_figure(geometry),
             f"{geometry.known} eigenvalues from {float(geometry.eigenvalues[0]):.3g} "
             f"to {float(geometry.eigenvalues[-1]):.2g} on a logarithmic axis.",
         ),
-        "strip_figure": _image(
+        "strip_figure": image(
             strip_figure(geometry),
             "One direction of each eigenspace or cluster with the largest and the smallest eigenvalues, as images.",
         ),
-        "mean_image": _image(contact_sheet(report.images.mean[None].float()), "The mean image.", "pixels"),
+        "mean_image": image(contact_sheet(report.images.mean[None].float()), "The mean image.", "pixels"),
     }
 
 
@@ -111,12 +78,8 @@ def _place(label: str, a: Alignment) -> Place:
     return Place(label, a.of_chance, a.of_chance_error, a.of_chance_minimum, a.of_chance_maximum)
 
 
-def _image(uri: str, text: str, kind: str = "plot") -> str:
-    return f'<img class="{kind}" src="{uri}" alt="{html.escape(text)}">'
-
-
 def _examples(report: Report) -> str:
-    picture = _image(contact_sheet(report.images.examples), "Examples of the images.", "pixels")
+    picture = image(contact_sheet(report.images.examples), "Examples of the images.", "pixels")
     return f"<figure>{picture}<figcaption>Examples</figcaption></figure>"
 
 

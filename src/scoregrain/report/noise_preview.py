@@ -19,9 +19,9 @@ from scoregrain._folders import new_folder
 from scoregrain._random import stream
 from scoregrain.noise import EqualSNR, ForwardNoise, Weight, draw_white
 from scoregrain.noise.weights import factors_of
-from scoregrain.operators import FourierOperator, FrequencyGrid, Operator
+from scoregrain.operators import FourierOperator, FrequencyGrid, Operator, Rings
 from scoregrain.operators.base import check_shape
-from scoregrain.report.rings import Rings, measured_power, power_of
+from scoregrain.report.rings import measured_power, power_of
 
 FORMAT = 1
 FEWEST = 16

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.align import Alignment
 from scoregrain.geometry import Geometry, summary
 from scoregrain.report.energy import Energy
+from scoregrain.report.page import finite, save_page
 from scoregrain.report.wording import percent
 
 
@@ -105,7 +104,7 @@ class Report:
             "mean_image_share_error": self.mean_share_error,
             "measured": self.geometry.info,
         }
-        cleaned: dict[str, Any] = _finite(result)
+        cleaned: dict[str, Any] = finite(result)
         return cleaned
 
     def save_html(
@@ -125,42 +124,8 @@ class Report:
         """
         from scoregrain.report.html import render
 
-        target = Path(path)
-        if target.is_dir():
-            raise InvalidInputError(f"'{target}' is a folder, expected the name of a file")
-        if target.exists() and not overwrite:
-            raise InvalidInputError(f"'{target}' exists; choose another file or replace it with overwrite=True")
-        text = render(self, command=command, examples=examples)
-        try:
-            _write(target, text)
-        except OSError as error:
-            raise ScoregrainError(f"cannot write '{target}': {error.strerror or error}") from error
-        return target
-
-
-def _write(target: Path, text: str) -> None:
-    """Write under a temporary name beside the target, then rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        return save_page(path, lambda: render(self, command=command, examples=examples), overwrite=overwrite)
 
 
 def _alignment(alignment: Alignment) -> dict[str, Any]:
     return {**dataclasses.asdict(alignment), "verdict": alignment.verdict}
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON cannot hold, nan and infinities, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,52 +1,17 @@
-"""Rings of equal radius in the frequency plane: the radially averaged power spectrum (MATH B4)."""
+"""The radially averaged power spectrum of a noise: its law and what draws of it have (MATH B4)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from scoregrain.noise import ForwardNoise
-from scoregrain.operators import FourierOperator, FrequencyGrid
+from scoregrain.operators import FourierOperator, Rings
 
-MOST = 64
 _BATCH = 2**21  # numbers drawn at once, whatever the shape
-
-
-@dataclass(frozen=True, eq=False)
-class Rings:
-    """A partition of the frequencies: the constant alone, then rings of one width around it.
-
-    Attributes:
-        radius: Mean radius of each ring in cycles per pixel, float64 (R,), ascending; 0 for the constant.
-        count: Frequencies in each ring, int64 (R,).
-        index: The ring of every frequency, int64 (*size), in FFT layout.
-    """
-
-    radius: Tensor
-    count: Tensor
-    index: Tensor
-
-    @classmethod
-    def of(cls, grid: FrequencyGrid) -> Rings:
-        """Return the rings of width 1/N around k/N, N the longest side, at most 64."""
-        radius = grid.radius("raw")
-        nominal = (radius * min(max(grid.size), MOST)).round().long()
-        nominal = torch.where(radius > 0, nominal.clamp(min=1), 0)
-        _, index, count = torch.unique(nominal, return_inverse=True, return_counts=True)  # leaves no ring empty
-        return cls(_means(radius.reshape(-1), index.reshape(-1), count), count, index)
-
-    def mean(self, plane: Tensor) -> Tensor:
-        """Return the mean of ``plane`` (..., *size) over each ring, (..., R)."""
-        return _means(plane.flatten(-self.index.ndim), self.index.reshape(-1), self.count)
-
-
-def _means(values: Tensor, index: Tensor, count: Tensor) -> Tensor:
-    sums = values.new_zeros(*values.shape[:-1], len(count))
-    return sums.index_add(-1, index, values) / count
 
 
 def power_of(noise: ForwardNoise, shape: tuple[int, ...]) -> Tensor:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError
+from scoregrain._errors import InvalidInputError, nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +92,18 @@ def cosine_schedule(T: int = 1000) -> Schedule:
     tau = torch.arange(T + 1, dtype=torch.float64, device="cpu")
     f = torch.cos((tau / T + 0.008) / 1.008 * math.pi / 2) ** 2
     return Schedule("cosine", (1 - f[1:] / f[:-1]).clamp(0, 0.999))
+
+
+SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
+"""Schedules by name; each takes T."""
+
+
+def named_schedule(name: str, T: int = 1000) -> Schedule:
+    """Return the schedule of a name, ``linear`` or ``cosine``.
+
+    Raises:
+        InvalidInputError: When the name is unknown, or T does not fit.
+    """
+    if name not in SCHEDULES:
+        raise InvalidInputError(f"unknown schedule '{name}'{nearest(name, SCHEDULES)}; known: {', '.join(SCHEDULES)}")
+    return SCHEDULES[name](T)

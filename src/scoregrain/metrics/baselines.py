@@ -1,0 +1,200 @@
+"""Trivial generators beside every distance, and a verdict that cannot flatter (MATH A8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scoregrain._arguments import whole
+from scoregrain._errors import InvalidInputError
+from scoregrain._random import stream
+from scoregrain.metrics._samples import as_rows, check_pair
+from scoregrain.metrics.gaussian import covariance_factors
+
+RESAMPLE, ZEROS, WHITE, GAUSSIAN = "resample", "zeros", "white noise", "moment-matched Gaussian"
+BEYOND, BEYOND_RESAMPLE = 2.0, 1.0
+"""How many standard errors make one distance larger than a baseline's, and than a fresh resample's.
+
+The errors are combined as if independent. But two distances share the reference, and between equal laws an error is
+stated √2 too large: together twice the difference's own. So one is a test at two where the samples have the data's law.
+"""
+
+Measured = tuple[float, float]
+"""A distance and its standard error."""
+
+_OF = {
+    ZEROS: "all zeros",
+    WHITE: "white noise",
+    GAUSSIAN: "a Gaussian with the data's moments",
+    RESAMPLE: "a fresh resample of the data",
+}
+_NOTHING = {ZEROS: "generating nothing"}
+_BATCH = 1024  # Gaussian arrays drawn at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Baselines:
+    """What trivial generators make, and what everything is compared with.
+
+    Attributes:
+        reference: Samples of the target that all distances are measured to, (N, C, *space).
+        samples: ``"resample"``, ``"zeros"``, ``"white noise"`` and ``"moment-matched Gaussian"``, (n, C, *space) each.
+    """
+
+    reference: Tensor
+    samples: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A distance, those of the baselines, and what they say together.
+
+    Attributes:
+        value: Distance of the samples to the reference.
+        error: Its standard error.
+        baselines: The same of every baseline, (distance, error) by name.
+        verdict: One sentence, see :func:`verdict`.
+    """
+
+    value: float
+    error: float
+    baselines: dict[str, Measured]
+    verdict: str
+
+
+def make_baselines(target: Tensor, n: int | None = None, seed: int = 0, resample: Tensor | None = None) -> Baselines:
+    """Make the samples that every distance stands beside.
+
+    A fresh resample of the target, all zeros, white noise N(0, I), and a Gaussian with the target's mean and covariance
+    (drawn through the samples' own coordinates: exact, and of rank min(N - 1, D)). Without ``resample`` the target is
+    split: a random half becomes the reference, the other half the resample. They are disjoint, but of fewer samples.
+
+    Args:
+        target: Samples of the target (N, C, *space), or (N, D).
+        n: Samples of each baseline, best as many as the judged ones; None: as many as the reference holds. A resample
+            of fewer is taken whole.
+        seed: Of all draws.
+        resample: Other samples of the same law, disjoint from the target.
+
+    Raises:
+        InvalidInputError: Samples are not finite, of different shapes, or fewer than 2 (4 where they are split).
+    """
+    if resample is None:
+        as_rows(target, "the target", least=4)
+        reference, other = _halves(target, seed)
+    else:
+        check_pair(target, resample, ("the target", "the resample"))
+        reference, other = target, resample
+    n = len(reference) if n is None else whole(n, "n", least=2)
+    shape = (n, *reference.shape[1:])
+    white = torch.randn(shape, generator=stream(seed, "baselines/white"), device="cpu").to(reference)
+    made = {
+        RESAMPLE: _some(other, n, seed),
+        ZEROS: reference.new_zeros(shape),
+        WHITE: white,
+        GAUSSIAN: _gaussian(as_rows(reference, "the target"), n, seed).to(reference).reshape(shape),
+    }
+    return Baselines(reference, made)
+
+
+def judge(samples: Tensor, baselines: Baselines, distance: Callable[[Tensor, Tensor], Measured]) -> Judgement:
+    """Measure samples and every baseline against the reference.
+
+    Args:
+        samples: (n, C, *space).
+        baselines: From :func:`make_baselines`.
+        distance: Takes samples and the reference, gives a distance and its standard error.
+    """
+    value, error = distance(samples, baselines.reference)
+    beside = {name: distance(made, baselines.reference) for name, made in baselines.samples.items()}
+    return Judgement(value, error, beside, verdict(value, error, beside))
+
+
+def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> str:
+    """Say in one sentence how a distance compares with those of trivial generators.
+
+    The first of these that holds: worse than generating nothing; no better than that, or than white noise; not
+    distinguishable from a fresh resample (and whether it is better than a Gaussian with the data's moments); no better
+    than that Gaussian; better than all. A distance is larger when it is so by more than 2 standard errors, which
+    makes it hard to be better than a baseline; by more than 1 (:data:`BEYOND_RESAMPLE`) for the resample.
+
+    Args:
+        value: The samples' distance.
+        error: Its standard error.
+        baselines: (distance, standard error) by name; ``"zeros"`` is generating nothing.
+
+    Raises:
+        InvalidInputError: A distance or an error is no number, or negative.
+
+    Example:
+        >>> verdict(5.2, 0.1, {"zeros": (1.0, 0.01)})
+        'worse than generating nothing: 5.2 ± 0.1 against 1 ± 0.01 for all zeros'
+    """
+    judged = (value, error)
+    _check({"the samples": judged, **baselines})
+    if ZEROS in baselines and _larger(judged, baselines[ZEROS]):
+        return f"worse than generating nothing: {_against(judged, ZEROS, baselines)}"
+    below = [name for name in (ZEROS, WHITE, GAUSSIAN) if name in baselines and not _larger(baselines[name], judged)]
+    fresh = RESAMPLE in baselines and not _larger(judged, baselines[RESAMPLE], BEYOND_RESAMPLE)
+    if below and not (fresh and below == [GAUSSIAN]):
+        return f"no better than {_NOTHING.get(below[0], _OF[below[0]])}: {_against(judged, below[0], baselines)}"
+    if fresh:
+        also = f", and no better than {_OF[GAUSSIAN]}" if below else ""
+        return f"not distinguishable from {_OF[RESAMPLE]}{also}: {_against(judged, RESAMPLE, baselines)}"
+    known = "better than every trivial baseline" if set(baselines) - {RESAMPLE} else "compared with no trivial baseline"
+    if RESAMPLE not in baselines:
+        return known
+    return f"{known}, but further than {_OF[RESAMPLE]}: {_against(judged, RESAMPLE, baselines)}"
+
+
+def _larger(one: Measured, other: Measured, beyond: float = BEYOND) -> bool:
+    return one[0] - other[0] > beyond * math.hypot(one[1], other[1])
+
+
+def _against(judged: Measured, name: str, baselines: Mapping[str, Measured]) -> str:
+    return f"{_written(judged)} against {_written(baselines[name])} for {_OF[name]}"
+
+
+def _written(measured: Measured) -> str:
+    return f"{measured[0]:.4g} ± {measured[1]:.2g}"
+
+
+def _check(measured: Mapping[str, Measured]) -> None:
+    for name, (value, error) in measured.items():
+        if not (value >= 0 and error >= 0):  # false for a NaN too
+            raise InvalidInputError(
+                f"a distance and its error must be numbers from 0 on, got {value} ± {error} of {name}"
+            )
+
+
+def _halves(target: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    order = _order(len(target), seed, "baselines/halves").to(target.device)
+    half = len(target) // 2
+    return target[order[:half].sort().values], target[order[half : 2 * half].sort().values]
+
+
+def _some(samples: Tensor, n: int, seed: int) -> Tensor:
+    """At most n of them, in their order."""
+    if len(samples) <= n:
+        return samples
+    order = _order(len(samples), seed, "baselines/resample").to(samples.device)
+    return samples[order[:n].sort().values]
+
+
+def _order(count: int, seed: int, name: str) -> Tensor:
+    return torch.randperm(count, generator=stream(seed, name), device="cpu")
+
+
+def _gaussian(rows: Tensor, n: int, seed: int) -> Tensor:
+    """Draws of N(m, S), S the covariance of the rows, (n, D)."""
+    mean, _, root = covariance_factors(rows)
+    generator, parts = stream(seed, "baselines/gaussian"), []
+    for start in range(0, n, _BATCH):
+        count = min(_BATCH, n - start)
+        xi = torch.randn(count, root.shape[1], generator=generator, dtype=torch.float64, device="cpu").to(root.device)
+        parts.append((mean + xi @ root.T).to(rows.dtype))
+    return torch.cat(parts)

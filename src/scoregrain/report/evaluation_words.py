@@ -1,0 +1,121 @@
+"""A judgement in sentences and aligned lines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
+from scoregrain.metrics.directions import DirectionEstimate
+from scoregrain.metrics.copying import Memorisation
+from scoregrain.report.comparison import SAMPLES, Comparison, Score
+from scoregrain.report.wording import measured, percent
+
+if TYPE_CHECKING:
+    from scoregrain.report.evaluation import Evaluation
+
+ORDER = (SAMPLES, RESAMPLE, GAUSSIAN, WHITE, ZEROS)
+"""The columns of tables: the samples, then from the best that can be had to nothing."""
+
+_BEYOND = 2.0  # standard errors of a difference, as of the verdict
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The verdict on the first distance; memorisation before it where it is found."""
+    first = evaluation.distances[0]
+    said = f"{first.name} distance: {_verdict(first)}"
+    found = evaluation.memorisation
+    return f"memorised: {copied(found)}; {said}" if found is not None and found.memorised else said
+
+
+def _verdict(comparison: Comparison) -> str:
+    """How the samples do beside the baselines, and how many times the floor their distance is.
+
+    A Gaussian counts only where the distance can tell it from the data: else a perfect model were no better than it.
+    """
+    scores, floor = comparison.scores, comparison.scores[RESAMPLE]
+    beside = {name: (s.value, s.error or 0.0) for name, s in comparison.baselines.items()}
+    blind = not _larger(scores[GAUSSIAN], floor)
+    if blind:
+        del beside[GAUSSIAN]
+    samples = comparison.samples
+    said = verdict(samples.value, samples.error or 0.0, beside)
+    if _larger(samples, floor) and floor.value > 0:
+        said = f"{said} ({samples.value / floor.value:.3g} times)"
+    if blind and not _larger(samples, floor):
+        return f"{said}; a Gaussian with the data's moments is as close"
+    return said
+
+
+def _larger(one: Score, other: Score) -> bool:
+    return one.value - other.value > _BEYOND * math.hypot(one.error or 0.0, other.error or 0.0)
+
+
+def copied(found: Memorisation) -> str:
+    """How near the samples are to the training arrays."""
+    closer = percent(found.share_closer_to_train, found.closer_error)
+    copies = percent(found.share_copies, found.copies_error)
+    return (
+        f"{closer} of the samples have a training array nearest ({percent(found.expected_closer)} when nothing is "
+        f"memorised), {copies} are as near to one as a copy ({percent(found.expected_copies)})"
+    )
+
+
+def scored(score: Score) -> str:
+    """A distance with its error."""
+    if math.isinf(score.value):
+        return "infinite"
+    if score.value == 0:
+        return "0"
+    return f"{score.value:.3g}" if score.error is None else measured(score.value, score.error)
+
+
+def lines(evaluation: Evaluation) -> list[str]:
+    """All findings, the distances in columns."""
+    said = [*_table(evaluation), *_findings(evaluation)]
+    return [*said, *(f"note: {note}" for note in evaluation.notes)]
+
+
+def _table(evaluation: Evaluation) -> list[str]:
+    """One line for each distance, the baselines beside the samples."""
+    first = evaluation.distances[0]
+    counts = [f"{first.scores[name].count:,}" for name in ORDER]
+    head = [f"against {first.target:,} {evaluation.what}", *(f"{n} ({c})" for n, c in zip(ORDER, counts, strict=True))]
+    rows = [head]
+    for each in (*evaluation.distances, *evaluation.directions):
+        rows.append([each.name, *(scored(each.scores[name]) for name in ORDER)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _findings(evaluation: Evaluation) -> list[str]:
+    found = [denoising_line(evaluation)] if evaluation.along.errors is not None else []
+    if (modes := evaluation.modes) is not None:
+        found.append(
+            f"modes: {int(modes.covered.sum())} of {len(modes.counts)} covered, total variation "
+            f"{modes.total_variation:.2g} (by chance {modes.total_variation_by_chance:.2g})"
+        )
+    if evaluation.memorisation is not None:
+        found.append(f"memorisation: {copied(evaluation.memorisation)}")
+    return found
+
+
+def denoising_line(evaluation: Evaluation) -> str:
+    """The denoising error, over all directions and levels, and where its excess is largest."""
+    along = evaluation.along
+    errors = along.errors
+    assert errors is not None
+    over = f"mean over {len(errors.error.mean)} directions and {len(errors.levels)} noise levels, {errors.count} arrays"
+    if errors.bayes is None or errors.excess is None:
+        return f"denoising error: {_overall(errors.error)} ({over})"
+    values, _ = along.denoising("excess") or (errors.excess.mean, errors.excess.mean_standard_error)
+    worst = int(values.argmax())
+    return (
+        f"denoising error: excess {_overall(errors.excess)} over the Bayes error {_overall(errors.bayes)} ({over}); "
+        f"largest along {along.bins.names[worst]}: {float(values[worst]):.3g}"
+    )
+
+
+def _overall(found: DirectionEstimate) -> str:
+    """Mean over all directions and levels; the error is an upper bound, as the directions are not independent."""
+    return measured(float(found.mean.mean()), float(found.mean_standard_error.mean()))

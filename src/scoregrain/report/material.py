@@ -1,0 +1,157 @@
+"""What samples are judged by: a target they should resemble, fresh arrays of its law, what was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scoregrain._arguments import check_kind
+from scoregrain._errors import InvalidInputError
+from scoregrain._random import stream
+from scoregrain.datasets import Images, Law, Split, load_split, split_images
+from scoregrain.datasets.images import Request
+from scoregrain.training import Run
+
+LEAST = 20
+"""The fewest samples, and arrays of the target, that are judged."""
+
+MOST = 10_000
+"""The largest number of given samples that are judged when ``n`` does not say."""
+
+DRAWN = 1000
+"""Samples that are drawn when ``n`` does not say."""
+
+UNKNOWN = (
+    "Memorisation is not judged: the data do not say what was trained on (a Split does, and an .npz file with arrays "
+    "train and test)."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Samples, and what they are judged by.
+
+    Attributes:
+        samples: (n, C, *space).
+        target: Arrays that nothing was trained on, as many as samples where there are so many.
+        resample: Others of the same law, as many as samples where there are so many: what a perfect model would give.
+        reference: All arrays that moments and directions are taken from.
+        split: Training and held-out arrays; None where it is not known what was trained on.
+        law: Where the data come from, where that is known.
+        name: Of the data.
+        notes: Plain sentences on the data, and on what cannot be judged.
+    """
+
+    samples: Tensor
+    target: Tensor
+    resample: Tensor
+    reference: Tensor
+    split: Split | None
+    law: Law | None
+    name: str
+    notes: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """What the target is, in two words."""
+        return "held-out arrays" if self.law is None else "fresh draws"
+
+
+def gather(samples: Tensor, run: Run | None, data: Any, n: int | None, seed: int) -> Material:
+    """Find the target of samples and what goes with it.
+
+    Raises:
+        InvalidInputError: There are too few samples or data, they are not finite, or their shapes differ.
+    """
+    kept, notes = _chosen(samples, n, seed)
+    law, split, known = _source(run, data, tuple(kept.shape[1:]), seed)
+    if not known:
+        notes.append(UNKNOWN)
+    if law is not None:
+        target, resample = (law.sample(len(kept), stream(seed, name)) for name in ("target", "resample"))
+        reference = law.sample(MOST, stream(seed, "reference")) if split is None else split.train.pixels
+        return Material(kept, target, resample, reference, split, law, law.name, (*notes, *law.notes))
+    assert split is not None
+    target, resample = (_some(part.pixels, len(kept), seed) for part in (split.held_out, split.train))
+    notes += [*split.held_out.notes]
+    train = split.train
+    return Material(kept, target, resample, train.pixels, split if known else None, None, train.name, tuple(notes))
+
+
+def _source(run: Run | None, data: Any, shape: tuple[int, ...], seed: int) -> tuple[Law | None, Split | None, bool]:
+    """The law, training and held-out arrays, as far as known, and whether the arrays were trained on as they say."""
+    if run is not None:
+        return run.law, run.data(data), True
+    if isinstance(data, Law):
+        if data.shape != shape:
+            raise InvalidInputError(f"the samples are arrays {shape}, the law '{data.name}' {data.shape}")
+        return data, None, False
+    return None, _split(data, shape, seed), _says_what_is_held_out(data)
+
+
+def check_samples(samples: Tensor, shape: tuple[int, ...] | None) -> None:
+    """Fail where samples cannot be judged.
+
+    Raises:
+        InvalidInputError: They are no finite floating-point arrays of that shape, or too few.
+    """
+    check_kind(samples, Tensor, "samples")
+    if not samples.is_floating_point() or samples.ndim < 3:
+        kind = str(samples.dtype).removeprefix("torch.")
+        raise InvalidInputError(
+            f"samples must be floats (N, C, *space), black -1 and white 1, got {kind} of shape {tuple(samples.shape)}"
+        )
+    if shape is not None and tuple(samples.shape[1:]) != shape:
+        raise InvalidInputError(f"the samples are arrays {tuple(samples.shape[1:])}, the data {shape}")
+    if len(samples) < LEAST:
+        raise InvalidInputError(f"too few samples to judge: {len(samples)}, at least {LEAST} are needed")
+    bad = (~samples.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise InvalidInputError(
+            f"{len(bad)} of {len(samples)} samples hold a NaN or an infinity, the first is number {bad[0]}: they "
+            "cannot be judged; a sampler or a network that diverged is the usual cause"
+        )
+
+
+def _chosen(samples: Tensor, n: int | None, seed: int) -> tuple[Tensor, list[str]]:
+    """The samples that are judged, float32 or wider on the CPU, and what was left out."""
+    most = MOST if n is None else n
+    kept = samples.detach().cpu()
+    kept = kept if kept.dtype in (torch.float32, torch.float64) else kept.float()
+    if len(kept) <= most:
+        return kept, []
+    note = f"{most:,} of the {len(kept):,} samples were drawn at random (seed {seed})."
+    return _some(kept, most, seed), [note]
+
+
+def _some(arrays: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many, drawn at random."""
+    if len(arrays) <= most:
+        return arrays
+    return arrays[torch.randperm(len(arrays), generator=stream(seed, "judged"))[:most].sort().values]
+
+
+def _split(data: Any, shape: tuple[int, ...], seed: int) -> Split:
+    """Data that users of other libraries name."""
+    if data is None:
+        raise InvalidInputError("samples without a run need data to judge them by: data=..., such as a file or a Split")
+    split = data if isinstance(data, Split) else None
+    if isinstance(data, Images):
+        split = split_images(data, 0.5, seed)
+    if split is None:
+        split = load_split(data, shape=shape, seed=seed, held_out=0.5)
+    if split.train.shape != shape:
+        raise InvalidInputError(f"the samples are arrays {shape}, the data '{split.train.name}' {split.train.shape}")
+    if len(split.held_out) < LEAST:
+        raise InvalidInputError(f"too few held-out arrays: {len(split.held_out)}, at least {LEAST} are needed")
+    return split
+
+
+def _says_what_is_held_out(data: Any) -> bool:
+    """Do the data themselves say what was trained on?"""
+    if isinstance(data, Split | Images):
+        return isinstance(data, Split)
+    return "test" in Request.of(data, None, None, True).opened.parts

@@ -1,0 +1,387 @@
+"""The trainer: one loop on Accelerate for any network, process and rotation (ARCHITECTURE 4, "Randomness").
+
+Interrupted and resumed, a training gives the bits of one that was not; several processes give what one gives on the
+joint batch, up to the order in which gradients are added.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from scoregrain._errors import InvalidInputError, ScoregrainError
+from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy, remove_folder
+from scoregrain._random import stream, stream_seed
+from scoregrain.training import log
+from scoregrain.training.average import Average
+from scoregrain.training.batches import Batch, Batches
+from scoregrain.training.checkpoint import State, latest
+from scoregrain.training.config import TrainConfig
+from scoregrain.training.export import export
+from scoregrain.training.pictures import save_grid
+from scoregrain.training.record import read_record, refuse_other, write_record, write_run
+from scoregrain.training.run import Run
+from scoregrain.training.setup import Setup, prepare, stem
+from scoregrain.training.stopping import Stop, deferred_stop
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+HELD_OUT = 512
+"""Held-out arrays on which the loss is measured at every checkpoint."""
+
+PICTURED = 16
+"""Samples in a picture."""
+
+
+def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
+    """Train a network, or go on where a run stopped; return the run.
+
+    Under torchrun every process calls this with the same configuration; all return the run, the first one writes it.
+
+    Args:
+        config: What to train, on what and how.
+        resume: Continue the run in ``config.out`` from its last good checkpoint. ``steps`` may be larger than it was.
+        overwrite: Replace the folder if scoregrain wrote it.
+        progress: Show a bar with loss and images per second, on a terminal only.
+
+    Raises:
+        InvalidInputError: An argument is wrong, two of them disagree, the data are too few, the folder exists, or it
+            holds a run that was trained otherwise.
+        ScoregrainError: The loss is not finite, or nothing can be written: the last good checkpoint stays.
+        KeyboardInterrupt: After Ctrl-C, with a checkpoint written.
+
+    Example:
+        >>> import scoregrain as sg
+        >>> run = sg.train(sg.TrainConfig(model="unet-28", data="mnist.npz", steps=4000))  # doctest: +SKIP
+        >>> run.sample(16).shape  # doctest: +SKIP
+        torch.Size([16, 1, 28, 28])
+    """
+    setup = prepare(config)
+    accelerator = _accelerator(config)
+    _check_world(config, accelerator.num_processes)
+    folder = Path(config.out) if config.out is not None else free_folder(stem(config, setup.family))
+    if accelerator.is_main_process:
+        _open(folder, setup, resume, overwrite)
+    accelerator.wait_for_everyone()
+    with locked(folder) if accelerator.is_main_process else nullcontext(), _own_randomness():
+        trainer = Trainer(setup, folder, accelerator, progress)
+        trainer.run()
+    accelerator.wait_for_everyone()
+    return Run.load(folder, family=setup.family, data=setup.split)
+
+
+def _open(folder: Path, setup: Setup, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a new run, or check that the one there can be continued."""
+    if resume and overwrite:
+        raise InvalidInputError("resume (--resume) continues a run, overwrite (--overwrite) starts it again: give one")
+    refuse_busy(folder)
+    if resume:
+        refuse_other(folder, read_record(folder), setup)
+        write_record(setup, folder)
+        return
+    if folder.exists() and not overwrite and latest(folder) is not None:
+        raise InvalidInputError(f"'{folder}' holds a run: continue it with --resume, or replace it with --overwrite")
+    check_target(folder, overwrite=overwrite)
+    if folder.exists():
+        remove_folder(folder)
+    with new_folder(folder) as temporary:
+        write_run(setup, temporary)
+
+
+class Trainer:
+    """The parts of a training at work, and the loop over updates.
+
+    Args:
+        setup: What is trained.
+        folder: The run's; exists.
+        accelerator: Places the network and joins the processes.
+        progress: Show a bar.
+    """
+
+    def __init__(self, setup: Setup, folder: Path, accelerator: Accelerator, progress: bool = True) -> None:
+        config = setup.config
+        self.setup, self.config, self.folder, self.accelerator = setup, config, folder, accelerator
+        self.progress = progress and accelerator.is_main_process
+        self.device: torch.device = accelerator.device
+        self.network = setup.family.trainable(config.seed).to(self.device).train()
+        self._check_clock()
+        self.average = Average(self.network, config.ema) if config.ema else None
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = _optimizer(config, self.parameters)
+        self.state = State(self.network, self.average, self.optimizer)
+        self.model: nn.Module = accelerator.prepare_model(self._wrapped(self.network))
+        self.rate = learning_rate(config)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.batches = Batches(setup.split.train.pixels, config.batch_size, config.timesteps, config.seed, rank, world)
+        self.step = 0
+        self.saved = -1
+
+    def run(self) -> None:
+        """Train from the last checkpoint to the last step."""
+        if latest(self.folder) is not None:
+            self.step = self.saved = self.state.restore(self.folder)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            log.cut(self.folder, self.step)
+        with self._tracked(), self._bar() as show, deferred_stop(self.accelerator.num_processes == 1) as stop:
+            self.advance(self.config.steps, stop, show)
+        self._finish()
+
+    def advance(self, until: int, stop: Stop, show: Callable[[dict[str, Any]], None]) -> None:
+        """Make updates until there are so many, with all that is written meanwhile.
+
+        Raises:
+            ScoregrainError: A loss is not finite, or nothing can be written.
+            KeyboardInterrupt: Somebody asked to stop; a checkpoint is written.
+        """
+        config, meter = self.config, _Meter(self.config.batch_size)
+        while self.step < until:
+            meter.add(*self._update(self.step))
+            self.step += 1
+            last = self.step == config.steps
+            checkpoint = last or stop.asked or self.step % config.checkpoint_every == 0
+            if checkpoint or self.step % config.log_every == 0:
+                line = self._line(meter)
+                self._write(line, checkpoint)
+                show(line)
+                meter.clear()
+            if stop.asked:
+                raise KeyboardInterrupt(
+                    f"interrupted; step {self.step} is kept in '{self.folder}', continue with --resume"
+                )
+            if config.sample_every and self.step % config.sample_every == 0 and not last:
+                self._picture()
+
+    def _update(self, k: int) -> tuple[Tensor, Tensor]:
+        """Make update k; return this process's loss and the norm of the gradient."""
+        config = self.config
+        torch.manual_seed(stream_seed(config.seed, "dropout", k * self.accelerator.num_processes + self._rank))
+        total = torch.zeros((), device=self.device)
+        for i, part in enumerate(self.batches[k].parts(config.accumulation)):
+            joined = i + 1 == config.accumulation
+            with nullcontext() if joined else self.accelerator.no_sync(self.model):
+                loss = self._loss(self.model, part) / config.accumulation
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.parameters, config.clip or float("inf"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(k)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return total, norm
+
+    def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        x0, t, xi = (part.to(self.device, non_blocking=True) for part in (batch.x0, batch.t, batch.xi))
+        bf16 = self.config.mixed_precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.setup.process.loss(model, x0, t, xi, weighting=self.config.weighting)
+
+    def _line(self, meter: _Meter) -> dict[str, Any]:
+        """What is logged: means over the updates since the last line, of all processes.
+
+        Raises:
+            ScoregrainError: A loss among them is not finite.
+        """
+        losses = self.accelerator.reduce(torch.stack(meter.losses), reduction="mean").cpu()
+        norms = torch.stack(meter.norms).cpu()
+        bad = (~(losses + norms).isfinite()).nonzero().flatten()
+        if len(bad):
+            raise self._not_finite(self.step - len(losses) + int(bad[0]))
+        return {
+            "step": self.step,
+            "loss": losses.double().mean().item(),
+            "gradient_norm": norms.double().mean().item(),
+            "learning_rate": self.rate(self.step - 1),
+            "images_per_second": meter.rate(),
+        }
+
+    def _write(self, line: dict[str, Any], checkpoint: bool) -> None:
+        """Write a line of the log, and the checkpoint it belongs to."""
+        if self.accelerator.is_main_process:
+            try:
+                self._save(line, checkpoint)
+            except ScoregrainError as error:
+                raise ScoregrainError(f"{error}; {self._kept()}") from error
+            self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=self.step)
+        if checkpoint:
+            self.accelerator.wait_for_everyone()
+
+    def _save(self, line: dict[str, Any], checkpoint: bool) -> None:
+        if checkpoint:
+            line["held_out_loss"] = self._held_out_loss()
+        log.append(self.folder, line)
+        if checkpoint:
+            self.state.save(self.folder, self.step, self.config.keep)
+            self.saved = self.step
+
+    def _kept(self) -> str:
+        if self.saved < 0:
+            return "no checkpoint was written yet"
+        return f"the checkpoint of step {self.saved} is kept in '{self.folder}', continue from it with --resume"
+
+    def _held_out_loss(self) -> float:
+        """The loss of the sampled weights on held-out arrays, with steps and ξ that never change."""
+        held_out, seed, process = self.setup.split.held_out.pixels[:HELD_OUT], self.config.seed, self.setup.process
+        batch = Batches(held_out, len(held_out), process.num_steps, stream_seed(seed, "held-out loss"))[0]
+        count = -(-len(held_out) // self.config.batch_size)
+        with self._evaluated() as model, torch.no_grad():
+            sums = [self._loss(model, part).item() * len(part.t) for part in batch.parts(count)]
+        return sum(sums) / len(held_out)
+
+    def _picture(self) -> None:
+        """Samples from the same ξ every time."""
+        if not self.accelerator.is_main_process:
+            return
+        from scoregrain.diffusion import sample
+
+        with self._evaluated() as model:
+            generator = stream(self.config.seed, "pictures")
+            x = sample(model, self.setup.process, PICTURED, self.setup.family.shape, generator=generator).cpu()
+        save_grid(x, self.folder / "samples" / f"step-{self.step:08d}.png")
+
+    def _finish(self) -> None:
+        if self.accelerator.is_main_process:
+            self._picture()
+            export(self.folder, self.setup, self._trained(), self.step)
+
+    def _trained(self) -> nn.Module:
+        """The network whose samples count: the running mean, where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    @contextmanager
+    def _evaluated(self) -> Iterator[nn.Module]:
+        """The network whose samples count, in data space and in evaluation mode."""
+        network = self._trained()
+        mode = network.training
+        try:
+            yield self._wrapped(network.eval())
+        finally:
+            network.train(mode)
+
+    def _wrapped(self, network: nn.Module) -> nn.Module:
+        return network if self.setup.rotation is None else self.setup.rotation.wrap(network)
+
+    def _not_finite(self, k: int) -> ScoregrainError:
+        return ScoregrainError(
+            f"the loss or its gradient is not finite at step {k} (seed {self.config.seed}): try a lower learning rate"
+            f" (--learning-rate, {self.config.learning_rate:g} now), a --warmup or a smaller --clip; {self._kept()}"
+        )
+
+    def _check_clock(self) -> None:
+        """Fail where a network holds the levels of another number of steps."""
+        known = getattr(self.network, "schedule_steps", self.config.timesteps)
+        if known != self.config.timesteps:
+            raise InvalidInputError(
+                f"the network '{self.setup.family.name}' holds the levels of {known} steps: timesteps must be {known},"
+                f" not {self.config.timesteps}"
+            )
+
+    @property
+    def _rank(self) -> int:
+        return int(self.accelerator.process_index)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """Report to a tracker, if one is asked for."""
+        if self.config.tracker is not None:
+            self.accelerator.init_trackers("scoregrain")
+        try:
+            yield
+        finally:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+
+    @contextmanager
+    def _bar(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+        from tqdm import tqdm
+
+        hidden = None if self.progress else True
+        with tqdm(total=self.config.steps, initial=self.step, unit=" step", disable=hidden, leave=False) as bar:
+
+            def show(line: dict[str, Any]) -> None:
+                bar.update(line["step"] - bar.n)
+                bar.set_postfix_str(f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s", refresh=False)
+
+            yield show
+
+
+class _Meter:
+    """Losses and norms since the last line, and how fast images went by; on the device, so that nothing waits."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+        self._since = time.perf_counter()
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        self.losses.append(loss)
+        self.norms.append(norm)
+
+    def rate(self) -> float:
+        return self.images * len(self.losses) / max(time.perf_counter() - self._since, 1e-9)
+
+    def clear(self) -> None:
+        self.losses, self.norms, self._since = [], [], time.perf_counter()
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate's state for this process, on the device asked for."""
+    from accelerate import Accelerator
+
+    if config.device not in (None, "cpu", "cuda"):
+        raise InvalidInputError(
+            f"device is '{config.device}', expected cpu or cuda; CUDA_VISIBLE_DEVICES=1 chooses among several cards"
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInputError("device 'cuda' cannot be used: torch finds no such device")
+    try:
+        return Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision="no",  # the loop has its own, and leaves the process as it was
+            log_with=config.tracker,
+            project_dir=None if config.out is None else str(config.out),
+        )
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise InvalidInputError(f"Accelerate refuses: {text}") from error
+
+
+def _check_world(config: TrainConfig, world: int) -> None:
+    if config.batch_size % (world * config.accumulation):
+        raise InvalidInputError(
+            f"a batch of {config.batch_size} cannot be cut into {world} processes times {config.accumulation} parts:"
+            f" choose a multiple of {world * config.accumulation}"
+        )
+
+
+def learning_rate(config: TrainConfig) -> Callable[[int], float]:
+    """Return the learning rate of update k as a function of k: diffusers' schedules, which hold no state then."""
+    from diffusers.optimization import get_scheduler
+
+    name = "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule
+    unused = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    made = get_scheduler(name, unused, num_warmup_steps=config.warmup, num_training_steps=config.steps)
+    return lambda k: config.learning_rate * float(made.lr_lambdas[0](k))
+
+
+def _optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.Adam(parameters, lr=config.learning_rate)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Leave torch's global random state as it was: layers such as dropout draw from it, seeded at every update."""
+    with torch.random.fork_rng():
+        yield
