@@ -159,4 +159,4 @@ def _of_mean(together: float, alone: float, used: int, count: float) -> float:
     if used == 1:
         return alone
     shared = max(0.0, (used * together - alone) / (used - 1))  # the covariance of two potentials
-    return alone
+    return shared + max(0.0, alone - shared) / count

@@ -155,8 +155,8 @@ def _modes(evaluation: Evaluation) -> str:
         "" if modes.outliers is None else f" {percent(modes.outliers)} are farther from all than 99.9 % of the data."
     )
     text = (
-        f"Total variation from the expected shares {number(modes.total_variation, 2)}; so many draws of the data "
-        f"themselves have {number(modes.total_variation_by_chance, 2)}.{outliers} Covered is what has a tenth of its share."
+        f"Total variation from the expected shares {number(modes.total_variation, 2)}; so many draws of the "
+        f"data have {number(modes.total_variation_by_chance, 2)}.{outliers} A tenth of its share covers a mode."
     )
     table = f'<div class="figure"><table class="grid"><thead>{head}</thead><tbody>{cells(lines)}</tbody></table></div>'
     return _section("Modes", _paragraph(text), table)

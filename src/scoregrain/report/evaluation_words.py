@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
-from scoregrain.metrics.directions import DirectionEstimate
 from scoregrain.metrics.copying import Memorisation
+from scoregrain.metrics.directions import DirectionEstimate
 from scoregrain.report.comparison import SAMPLES, Comparison, Score
-from scoregrain.report.wording import measured, percent
+from scoregrain.report.wording import measured, number, percent
 
 if TYPE_CHECKING:
     from scoregrain.report.evaluation import Evaluation
@@ -41,7 +41,7 @@ def _verdict(comparison: Comparison) -> str:
     samples = comparison.samples
     said = verdict(samples.value, samples.error or 0.0, beside)
     if _larger(samples, floor) and floor.value > 0:
-        said = f"{said} ({samples.value / floor.value:.3g} times)"
+        said = f"{said}; {number(samples.value / floor.value)} times the distance of a fresh resample"
     if blind and not _larger(samples, floor):
         return f"{said}; a Gaussian with the data's moments is as close"
     return said
