@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,12 +95,9 @@ def test_it_claims_no_licence_and_no_quality(tmp_path):
 
 def test_what_was_done_to_the_data_is_told_and_where_they_lay_is_not(tmp_path):
     images = (torch.rand(30, 8, 8, generator=torch.Generator().manual_seed(0)) * 255).byte().numpy()
-    import numpy as np
-
     np.savez(tmp_path / "mine.npz", train=images)
-    text = card_of(train(small(tmp_path / "run") if False else config(
-        out=tmp_path / "run", model=unet(), data=str(tmp_path / "mine.npz"), limit=None, steps=2
-    )))
+    data = str(tmp_path / "mine.npz")
+    text = card_of(train(config(out=tmp_path / "run", model=unet(), data=data, limit=None, steps=2)))
     assert "# tiny-unet on mine\n" in text
     assert "- 3 of 30 images, drawn at random (seed 0), are held out." in text
     assert str(tmp_path) not in text

@@ -37,7 +37,7 @@ VARIANTS = {
 }
 
 
-class Crashed(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -47,7 +47,7 @@ def crash_at(k, monkeypatch):
 
     def crashing(trainer, step):
         if step == k:
-            raise Crashed
+            raise CrashError
         return update(trainer, step)
 
     monkeypatch.setattr(Trainer, "_update", crashing)
@@ -58,7 +58,7 @@ def test_interrupted_is_uninterrupted_bit_for_bit(changes, tmp_path, monkeypatch
     """Parameters, mean, moments of the optimizer and the log; crashes before and after a checkpoint."""
     whole = train(config(out=tmp_path / "whole", **changes))
     for k in (2, 8):
-        with monkeypatch.context() as patch, pytest.raises(Crashed):  # noqa: PT012
+        with monkeypatch.context() as patch, pytest.raises(CrashError):  # noqa: PT012
             crash_at(k, patch)
             train(config(out=tmp_path / "crashed", **changes), resume=k > 2)
     resumed = train(config(out=tmp_path / "crashed", **changes), resume=True)
@@ -85,7 +85,9 @@ def test_a_finished_run_can_be_made_longer(tmp_path):
 
 def test_how_often_it_writes_changes_no_update(tmp_path):
     runs = [
-        train(config(out=tmp_path / str(every), checkpoint_every=every, log_every=every, sample_every=2 * every, keep=1))
+        train(
+            config(out=tmp_path / str(every), checkpoint_every=every, log_every=every, sample_every=2 * every, keep=1)
+        )
         for every in (1, 4)
     ]
     one, other = (left(run) for run in runs)
@@ -291,7 +293,7 @@ def test_resuming_nothing_is_said(tmp_path):
 
 
 def test_a_run_without_a_checkpoint_is_resumed_from_its_start(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Crashed):  # noqa: PT012
+    with monkeypatch.context() as patch, pytest.raises(CrashError):  # noqa: PT012
         crash_at(0, patch)
         train(config(out=tmp_path / "run"))
     resumed = train(config(out=tmp_path / "run"), resume=True)

@@ -15,10 +15,12 @@ import tyro
 from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.cli.align import Align
 from scoregrain.cli.analyze import Analyze
+from scoregrain.cli.evaluate import Evaluate
 from scoregrain.cli.measure import Measure
 from scoregrain.cli.merge import Merge
 from scoregrain.cli.noise import Noise, check_action
 from scoregrain.cli.rank import Rank
+from scoregrain.cli.sample import Sample
 from scoregrain.cli.train import Train
 
 COMMANDS: dict[str, Any] = {
@@ -29,6 +31,8 @@ COMMANDS: dict[str, Any] = {
     "rank": Rank,
     "noise": Noise,
     "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
 }
 _USAGE = {
     "measure": "scoregrain measure MODEL [options]",
@@ -38,6 +42,8 @@ _USAGE = {
     "merge": "scoregrain merge DIR DIR ... [options]",
     "noise": "scoregrain noise preview NOISE [options]",
     "train": "scoregrain train MODEL [DATA] [options]",
+    "sample": "scoregrain sample RUN [options]",
+    "evaluate": "scoregrain evaluate RUN [options]",
 }
 _EXPECTED: dict[Any, str] = {
     int: "an integer",
@@ -69,7 +75,8 @@ def parse(arguments: list[str]) -> Any:
         if stop.code in (0, None):
             return None
         command = arguments[0]
-        said = _explain(_flat(errors.getvalue()), command, arguments[1:])
+        words = [re.sub(r"^-n(?==|$)", "--n", word) for word in arguments[1:]]  # the one short option
+        said = _explain(_flat(errors.getvalue()), command, words)
         raise InvalidInputError(f"{said} (scoregrain {command} --help explains the arguments)") from None
 
 
@@ -85,7 +92,7 @@ def _explain(said: str, command: str, words: list[str]) -> str:
         if command == "noise" and words and not words[0].startswith("-"):
             check_action(words[0])
         return f"{match[1]} is missing: {_USAGE[command]}"
-    if match := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w-]+)", said):
+    if match := re.search(r"(?:Error parsing|Missing value for argument) '?(?:-n/)?(--[\w-]+)", said):
         return _explain_value(match[1], command, words)
     names = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
     if unknown := [name for name in names if name not in _options(command)]:

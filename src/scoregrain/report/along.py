@@ -165,11 +165,11 @@ def measure_along(bins: Bins, material: Material, run: Run | None, seed: int) ->
 def _exact(law: Law | None, run: Run) -> tuple[GaussianScore | GaussianMixtureScore | None, str]:
     """The exact model of the law the network was trained on, or why there is none."""
     if not isinstance(law, GaussianMixture):
-        what = "the law of the data is not known" if law is None else f"the law {law.name} has no exact model"
-        return None, f"{what}: the error shown holds the part that no network avoids"
+        what = "The law of the data is not known" if law is None else f"The law {law.name} has no exact model"
+        return None, f"{what}: the error holds a part that no network avoids."
     try:
         if len(law.weights) == 1:
             return GaussianScore(law.means[0], law.covariances[0], run.process), ""
         return GaussianMixtureScore(law.weights, law.means, law.covariances, run.process), ""
     except InvalidInputError as error:
-        return None, f"the exact model of the law cannot be built: {error}"
+        return None, f"The exact model of the law cannot be built: {error}."

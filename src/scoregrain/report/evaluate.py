@@ -111,7 +111,7 @@ def _judged(
 ) -> Evaluation:
     """Measure everything, one kind after another."""
     sets, target = judged_sets(material, seed), material.target
-    bins, notes = find_bins(geometry, material), [*material.notes]
+    bins, warnings = find_bins(geometry, material), [*material.warnings]
     stage("sliced distances")
     distances = sliced_comparisons(sets, target, projections, seed)
     stage("moments and spectra")
@@ -121,11 +121,10 @@ def _judged(
         stage("features")
         frechet, note = frechet_comparison(sets, target, features)
         distances += [frechet] if frechet is not None else []
-        notes += [note] if note else []
+        warnings += [note] if note else []
     stage("directions")
     directions = direction_comparisons(sets, target, named_directions(bins, material.law))
     along = measure_along(bins, material, run, seed)
-    notes += [along.note] if along.note else []
     stage("modes and neighbours")
     modes, found = _modes(material), _memorisation(material)
     return Evaluation(
@@ -141,7 +140,8 @@ def _judged(
         memorisation=found,
         history=[] if run is None else run.history,
         pictures=_pictures(material, found),
-        notes=tuple(notes),
+        notes=material.notes,
+        warnings=tuple(warnings),
         method=method,
     )
 

@@ -54,7 +54,8 @@ class Evaluation:
         memorisation: None where it is not known what was trained on.
         history: The lines of the run's log.
         pictures: What the page shows.
-        notes: What to know before believing the numbers.
+        notes: What was done to the data.
+        warnings: What to know before believing the numbers.
         method: How it was done, by name.
     """
 
@@ -71,6 +72,7 @@ class Evaluation:
     history: list[dict[str, Any]]
     pictures: Pictures
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     method: dict[str, Any]
 
     def __repr__(self) -> str:
@@ -104,6 +106,7 @@ class Evaluation:
                 "modes": None if self.modes is None else _modes(self.modes),
                 "memorisation": None if self.memorisation is None else _memorisation(self.memorisation),
                 "notes": list(self.notes),
+                "warnings": list(self.warnings),
                 "method": self.method,
             }
         )

@@ -62,6 +62,8 @@ def distance_figure(comparisons: Sequence[Comparison]) -> str:
 
 
 def _paint_distance(axes: Any, comparison: Comparison) -> None:
+    from matplotlib.ticker import LogLocator
+
     shown = {n: s for n, s in comparison.scores.items() if 0 < s.value < math.inf}
     axes.set_xscale("log")
     for y, name in enumerate(ORDER):
@@ -83,6 +85,8 @@ def _paint_distance(axes: Any, comparison: Comparison) -> None:
     axes.set_ylim(len(ORDER) - 0.5, -0.5)
     axes.margins(x=0.1)
     log_axis(axes.xaxis, *axes.get_xlim())
+    if axes.get_xlim()[1] > 1e4 * axes.get_xlim()[0]:
+        axes.xaxis.set_major_locator(LogLocator(numticks=7))
     axes.set_title(f"{comparison.name}, against {comparison.target:,}", fontsize=9.5)
 
 

@@ -21,13 +21,18 @@ from scoregrain.report.evaluation_figures import (
     loss_figure,
     spectrum_figure,
 )
-from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, scored
+from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, modes_line, scored
 from scoregrain.report.page import cells, image, resource, rows, sentence, warning_section
 from scoregrain.report.tables import Row
 from scoregrain.report.wording import number, percent
 
 COLUMNS = 8
 """Arrays in one line of a sheet."""
+
+_BAYES = (
+    "The Bayes error is the part that no network avoids; the excess, E (u·(ε̂ - ε*))² with ε* the exact answer, is the "
+    "rest."
+)
 
 
 def render(evaluation: Evaluation, *, command: str = "") -> str:
@@ -37,12 +42,13 @@ def render(evaluation: Evaluation, *, command: str = "") -> str:
         "title": f"{evaluation.name}: judged by {evaluation.data}",
         "headline": sentence(evaluation.headline),
         "second": _second(evaluation),
+        "data_notes": " ".join(evaluation.notes),
         "target_caption": evaluation.what.capitalize(),
         "counted": f"{first.target:,} {evaluation.what} of {evaluation.data}",
     }
     blocks = {
         "style": resource("style.css"),
-        "warnings": warning_section(evaluation.notes),
+        "warnings": warning_section(evaluation.warnings),
         "samples": _sheet(evaluation.pictures.samples, "Samples."),
         "target": _sheet(evaluation.pictures.target, "Data."),
         "distance_head": _head(["Distance", *_columns(first)]),
@@ -66,7 +72,7 @@ def _second(evaluation: Evaluation) -> str:
     if found is not None and not found.memorised:
         said.append("No memorisation is found.")
     if modes is not None:
-        said.append(f"{int(modes.covered.sum())} of {len(modes.counts)} modes are covered.")
+        said.append(sentence(modes_line(modes)))
     return " ".join(said)
 
 
@@ -125,8 +131,7 @@ def _denoising(evaluation: Evaluation) -> str:
         "What the network has not learnt",
         _paragraph(
             "The network's error in the noise ε, along each direction u: E (u·(ε̂ - ε))², with no sampler between the "
-            "network and the verdict. The Bayes error is the part that no network avoids; the excess, E (u·(ε̂ - ε*))² "
-            "with ε* the exact answer, is the rest."
+            f"network and the verdict. {evaluation.along.note or _BAYES}"
         ),
         _paragraph(sentence(denoising_line(evaluation))),
         _figure(drawn, "Denoising error along the directions and over the noise levels."),
@@ -151,13 +156,7 @@ def _modes(evaluation: Evaluation) -> str:
         )
     ]
     head = _head(["Mode", "Samples", "Share", "Expected (± by chance)", "Covered"])
-    outliers = (
-        "" if modes.outliers is None else f" {percent(modes.outliers)} are farther from all than 99.9 % of the data."
-    )
-    text = (
-        f"Total variation from the expected shares {number(modes.total_variation, 2)}; so many draws of the "
-        f"data have {number(modes.total_variation_by_chance, 2)}.{outliers} A tenth of its share covers a mode."
-    )
+    text = f"{sentence(modes_line(modes))} A tenth of its share covers a mode."
     table = f'<div class="figure"><table class="grid"><thead>{head}</thead><tbody>{cells(lines)}</tbody></table></div>'
     return _section("Modes", _paragraph(text), table)
 

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
-from scoregrain.metrics.copying import Memorisation
+from scoregrain.metrics.copying import SIGMAS, Memorisation
 from scoregrain.metrics.directions import DirectionEstimate
+from scoregrain.metrics.modes import ModeCoverage
 from scoregrain.report.comparison import SAMPLES, Comparison, Score
 from scoregrain.report.wording import measured, number, percent
 
@@ -25,7 +26,7 @@ def headline(evaluation: Evaluation) -> str:
     first = evaluation.distances[0]
     said = f"{first.name} distance: {_verdict(first)}"
     found = evaluation.memorisation
-    return f"memorised: {copied(found)}; {said}" if found is not None and found.memorised else said
+    return f"memorised: {_memorised(found)}; {said}" if found is not None and found.memorised else said
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -51,6 +52,15 @@ def _larger(one: Score, other: Score) -> bool:
     return one.value - other.value > _BEYOND * math.hypot(one.error or 0.0, other.error or 0.0)
 
 
+def _memorised(found: Memorisation) -> str:
+    """What shows that samples are memorised."""
+    if found.share_copies - found.expected_copies > SIGMAS * found.copies_error:
+        expected = percent(found.expected_copies)
+        return f"{percent(found.share_copies)} of the samples are near copies of training arrays ({expected} expected)"
+    expected = percent(found.expected_closer, found.closer_error)
+    return f"{percent(found.share_closer_to_train)} of the samples have a training array nearest ({expected} expected)"
+
+
 def copied(found: Memorisation) -> str:
     """How near the samples are to the training arrays."""
     closer = percent(found.share_closer_to_train, found.closer_error)
@@ -72,8 +82,7 @@ def scored(score: Score) -> str:
 
 def lines(evaluation: Evaluation) -> list[str]:
     """All findings, the distances in columns."""
-    said = [*_table(evaluation), *_findings(evaluation)]
-    return [*said, *(f"note: {note}" for note in evaluation.notes)]
+    return [*_table(evaluation), *_findings(evaluation)]
 
 
 def _table(evaluation: Evaluation) -> list[str]:
@@ -90,14 +99,19 @@ def _table(evaluation: Evaluation) -> list[str]:
 
 def _findings(evaluation: Evaluation) -> list[str]:
     found = [denoising_line(evaluation)] if evaluation.along.errors is not None else []
-    if (modes := evaluation.modes) is not None:
-        found.append(
-            f"modes: {int(modes.covered.sum())} of {len(modes.counts)} covered, total variation "
-            f"{modes.total_variation:.2g} (by chance {modes.total_variation_by_chance:.2g})"
-        )
+    if evaluation.modes is not None:
+        found.append(f"modes: {modes_line(evaluation.modes)}")
     if evaluation.memorisation is not None:
         found.append(f"memorisation: {copied(evaluation.memorisation)}")
     return found
+
+
+def modes_line(modes: ModeCoverage) -> str:
+    """How many modes the samples hold, in which shares, and how many samples are in none."""
+    off, chance = number(modes.total_variation, 2), number(modes.total_variation_by_chance, 2)
+    far = "" if modes.outliers is None else f", {percent(modes.outliers)} of the samples outside all (0.1 % expected)"
+    covered = f"{int(modes.covered.sum())} of {len(modes.counts)} modes are covered"
+    return f"{covered}, total variation {off} from the expected shares ({chance} by chance){far}"
 
 
 def denoising_line(evaluation: Evaluation) -> str:

@@ -42,7 +42,8 @@ class Material:
         split: Training and held-out arrays; None where it is not known what was trained on.
         law: Where the data come from, where that is known.
         name: Of the data.
-        notes: Plain sentences on the data, and on what cannot be judged.
+        notes: Plain sentences on the data.
+        warnings: On what cannot be judged.
     """
 
     samples: Tensor
@@ -53,6 +54,7 @@ class Material:
     law: Law | None
     name: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def what(self) -> str:
@@ -68,17 +70,18 @@ def gather(samples: Tensor, run: Run | None, data: Any, n: int | None, seed: int
     """
     kept, notes = _chosen(samples, n, seed)
     law, split, known = _source(run, data, tuple(kept.shape[1:]), seed)
-    if not known:
-        notes.append(UNKNOWN)
+    warnings = () if known else (UNKNOWN,)
     if law is not None:
         target, resample = (law.sample(len(kept), stream(seed, name)) for name in ("target", "resample"))
         reference = law.sample(MOST, stream(seed, "reference")) if split is None else split.train.pixels
-        return Material(kept, target, resample, reference, split, law, law.name, (*notes, *law.notes))
+        return Material(kept, target, resample, reference, split, law, law.name, (*notes, *law.notes), warnings)
     assert split is not None
     target, resample = (_some(part.pixels, len(kept), seed) for part in (split.held_out, split.train))
     notes += [*split.held_out.notes]
     train = split.train
-    return Material(kept, target, resample, train.pixels, split if known else None, None, train.name, tuple(notes))
+    return Material(
+        kept, target, resample, train.pixels, split if known else None, None, train.name, tuple(notes), warnings
+    )
 
 
 def _source(run: Run | None, data: Any, shape: tuple[int, ...], seed: int) -> tuple[Law | None, Split | None, bool]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scoregrain._errors import InvalidInputError
 from scoregrain._folders import damaged
-from scoregrain.datasets import Gaussian, GaussianMixture, Law, RankOne, Sphere, is_law, parse_law
+from scoregrain.datasets import Gaussian, GaussianMixture, Law, RankOne, Sphere, parse_law
 from scoregrain.operators import DenseOperator, Operator
 
 FILE = "law.safetensors"
@@ -23,7 +23,9 @@ def stored_law(law: Law) -> Law:
     Raises:
         InvalidInputError: It is of the caller's own class, which no file can name.
     """
-    return law if is_law(law.name) or hasattr(law, "stored") else _rebuild(_tensors(law), law.name, law.shape)
+    if hasattr(law, "stored") or _is_parsed(law):
+        return law
+    return _rebuild(_tensors(law), law.name, law.shape)
 
 
 def write_law(law: Law, folder: Path) -> None:
@@ -52,6 +54,14 @@ def read_law(folder: Path) -> Law | None:
         return parse_law(name, shape)
     except Exception as error:  # a damaged file can raise any
         raise damaged(folder, error) from error
+
+
+def _is_parsed(law: Law) -> bool:
+    """Does its name alone give it back?"""
+    try:
+        return type(parse_law(law.name, law.shape)) is type(law)
+    except InvalidInputError:
+        return False
 
 
 def _tensors(law: Law) -> dict[str, Tensor]:

@@ -98,7 +98,7 @@ class Run:
             config=config,
             record=found,
             step=int(read_state(checkpoint)["step"]),
-            model=network if rotation is None else rotation.wrap(network),
+            model=network if rotation is None else rotation.wrap(network).eval(),
             family=family,
             process=find_process(config, family),
             rotation=rotation,

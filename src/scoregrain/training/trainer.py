@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy, remove_folder
 from scoregrain._random import stream, stream_seed
+from scoregrain.models import evaluate
 from scoregrain.training import log
 from scoregrain.training.average import Average
 from scoregrain.training.batches import Batch, Batches
@@ -67,12 +68,13 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False,
     accelerator = _accelerator(config)
     _check_world(config, accelerator.num_processes)
     folder = Path(config.out) if config.out is not None else free_folder(stem(config, setup.family))
-    if accelerator.is_main_process:
-        _open(folder, setup, resume, overwrite)
-    accelerator.wait_for_everyone()
-    with locked(folder) if accelerator.is_main_process else nullcontext(), _own_randomness():
+    with _own_randomness():
         trainer = Trainer(setup, folder, accelerator, progress)
-        trainer.run()
+        if accelerator.is_main_process:
+            _open(folder, setup, resume, overwrite)
+        accelerator.wait_for_everyone()
+        with locked(folder) if accelerator.is_main_process else nullcontext():
+            trainer.run()
     accelerator.wait_for_everyone()
     return Run.load(folder, family=setup.family, data=setup.split)
 
@@ -100,9 +102,13 @@ class Trainer:
 
     Args:
         setup: What is trained.
-        folder: The run's; exists.
+        folder: The run's; must exist when :meth:`run` begins.
         accelerator: Places the network and joins the processes.
         progress: Show a bar.
+
+    Raises:
+        InvalidInputError: The network does not return what it is given, or holds levels of another schedule.
+        ScoregrainError: The network fails.
     """
 
     def __init__(self, setup: Setup, folder: Path, accelerator: Accelerator, progress: bool = True) -> None:
@@ -111,7 +117,7 @@ class Trainer:
         self.progress = progress and accelerator.is_main_process
         self.device: torch.device = accelerator.device
         self.network = setup.family.trainable(config.seed).to(self.device).train()
-        self._check_clock()
+        self._check_network()
         self.average = Average(self.network, config.ema) if config.ema else None
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = _optimizer(config, self.parameters)
@@ -276,14 +282,18 @@ class Trainer:
             f" (--learning-rate, {self.config.learning_rate:g} now), a --warmup or a smaller --clip; {self._kept()}"
         )
 
-    def _check_clock(self) -> None:
-        """Fail where a network holds the levels of another number of steps."""
+    def _check_network(self) -> None:
+        """Run it once, so that nothing is written for one that fails or holds the levels of another number of steps."""
         known = getattr(self.network, "schedule_steps", self.config.timesteps)
         if known != self.config.timesteps:
             raise InvalidInputError(
                 f"the network '{self.setup.family.name}' holds the levels of {known} steps: timesteps must be {known},"
                 f" not {self.config.timesteps}"
             )
+        x = torch.zeros(2, *self.setup.family.shape, device=self.device)
+        with torch.no_grad():
+            evaluate(self.network.eval(), x, torch.zeros(2, dtype=torch.long, device=self.device))
+        self.network.train()
 
     @property
     def _rank(self) -> int:

@@ -1,0 +1,36 @@
+"""kill -9 at random moments: the last good checkpoint stays, and the end is that of a training nobody touched."""
+
+import os
+import subprocess
+import sys
+
+from scoregrain.training import Run, train
+from tests.training.cases import ODD, config, left
+from tests.training.killed import SETTINGS
+
+
+def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
+    paths = [path or os.getcwd() for path in sys.path]
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.training.killed", tmp_path / "killed"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    seen = [line.split() for line in process.stdout.splitlines()]
+    kills = [int(step) for step, killed in seen if killed == "True"]
+    assert len(kills) >= 4
+    assert kills == sorted(kills)  # nothing good was lost
+    assert len(set(kills)) >= 3  # in different places
+    ours, theirs = (
+        left(run)
+        for run in (
+            Run.load(tmp_path / "killed", family=ODD),
+            train(config(out=tmp_path / "whole", **SETTINGS)),
+        )
+    )
+    assert ours == theirs
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["step-00000120"]
