@@ -150,7 +150,7 @@ def test_a_part_that_is_gone_is_said(copy, part):
 
 
 def test_what_is_no_run_is_said(tmp_path):
-    with pytest.raises(InvalidInputError, match="is not a run: it has no config.json"):
+    with pytest.raises(InvalidInputError, match=r"is not a run: it has no config\.json"):
         Run.load(tmp_path)
     with pytest.raises(InvalidInputError, match="is not a run: it does not exist"):
         Run.load(tmp_path / "gone")

@@ -18,8 +18,8 @@ from scoregrain.cli.options import say_note
 from scoregrain.cli.runs import load_run, read_samples, run_name
 from scoregrain.datasets import Law, data_name
 from scoregrain.geometry import Geometry
-from scoregrain.report.evaluate import evaluate
 from scoregrain.report.evaluation import Evaluation
+from scoregrain.report.judging import evaluate
 from scoregrain.report.material import LEAST
 from scoregrain.training import Run
 

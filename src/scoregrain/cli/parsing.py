@@ -75,9 +75,14 @@ def parse(arguments: list[str]) -> Any:
         if stop.code in (0, None):
             return None
         command = arguments[0]
-        words = [re.sub(r"^-n(?==|$)", "--n", word) for word in arguments[1:]]  # the one short option
+        words = [_in_full(word, command) for word in arguments[1:]]
         said = _explain(_flat(errors.getvalue()), command, words)
         raise InvalidInputError(f"{said} (scoregrain {command} --help explains the arguments)") from None
+
+
+def _in_full(word: str, command: str) -> str:
+    """The one short option, ``-n``, as the long one that it stands for where the command has it."""
+    return re.sub("^-n(?==|$)", "--n", word) if "--n" in _options(command) else word
 
 
 def _flat(box: str) -> str:

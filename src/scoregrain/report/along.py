@@ -122,15 +122,8 @@ def _listed(pair: tuple[Tensor, Tensor]) -> dict[str, list[float]]:
 
 
 def find_bins(geometry: Geometry | None, material: Material) -> Bins:
-    """The directions of a network's geometry, else of the data themselves.
-
-    Raises:
-        InvalidInputError: The geometry is of arrays of another shape.
-    """
-    shape = tuple(material.samples.shape[1:])
+    """The directions of a network's geometry, else of the data themselves."""
     if geometry is not None:
-        if geometry.shape != shape:
-            raise InvalidInputError(f"the geometry is of arrays {geometry.shape}, the samples are {shape}")
         return Bins.of(geometry, "score anisotropy directions of the geometry")
     large = material.samples[0].numel() > 1024
     own = data_geometry(material.reference, rank=LEADING if large else None)

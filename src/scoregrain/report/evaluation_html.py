@@ -11,16 +11,11 @@ import torch
 from torch import Tensor
 
 from scoregrain.datasets import tile
+from scoregrain.report.along_figures import denoising_figure, energy_figure
 from scoregrain.report.comparison import Comparison
 from scoregrain.report.drawing import data_uri
 from scoregrain.report.evaluation import Evaluation
-from scoregrain.report.evaluation_figures import (
-    denoising_figure,
-    distance_figure,
-    energy_figure,
-    loss_figure,
-    spectrum_figure,
-)
+from scoregrain.report.evaluation_figures import distance_figure, loss_figure, spectrum_figure
 from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, modes_line, scored
 from scoregrain.report.page import cells, image, resource, rows, sentence, warning_section
 from scoregrain.report.tables import Row

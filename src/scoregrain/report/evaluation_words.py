@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
+from scoregrain.metrics.baselines import BEYOND_RESAMPLE, GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
 from scoregrain.metrics.copying import SIGMAS, Memorisation
 from scoregrain.metrics.directions import DirectionEstimate
 from scoregrain.metrics.modes import ModeCoverage
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 ORDER = (SAMPLES, RESAMPLE, GAUSSIAN, WHITE, ZEROS)
 """The columns of tables: the samples, then from the best that can be had to nothing."""
 
-_BEYOND = 2.0  # standard errors of a difference, as of the verdict
-
 
 def headline(evaluation: Evaluation) -> str:
     """The verdict on the first distance; memorisation before it where it is found."""
@@ -30,26 +28,14 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """How the samples do beside the baselines, and how many times the floor their distance is.
-
-    A Gaussian counts only where the distance can tell it from the data: else a perfect model were no better than it.
-    """
-    scores, floor = comparison.scores, comparison.scores[RESAMPLE]
-    beside = {name: (s.value, s.error or 0.0) for name, s in comparison.baselines.items()}
-    blind = not _larger(scores[GAUSSIAN], floor)
-    if blind:
-        del beside[GAUSSIAN]
-    samples = comparison.samples
+    """How the samples do beside the baselines, and how many times the floor their distance is."""
+    samples, floor = comparison.samples, comparison.scores[RESAMPLE]
+    beside = {name: (score.value, score.error or 0.0) for name, score in comparison.baselines.items()}
     said = verdict(samples.value, samples.error or 0.0, beside)
-    if _larger(samples, floor) and floor.value > 0:
-        said = f"{said}; {number(samples.value / floor.value)} times the distance of a fresh resample"
-    if blind and not _larger(samples, floor):
-        return f"{said}; a Gaussian with the data's moments is as close"
+    above = samples.value - floor.value > BEYOND_RESAMPLE * math.hypot(samples.error or 0.0, floor.error or 0.0)
+    if above and floor.value > 0:
+        return f"{said}; {number(samples.value / floor.value)} times the distance of a fresh resample"
     return said
-
-
-def _larger(one: Score, other: Score) -> bool:
-    return one.value - other.value > _BEYOND * math.hypot(one.error or 0.0, other.error or 0.0)
 
 
 def _memorised(found: Memorisation) -> str:

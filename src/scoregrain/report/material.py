@@ -62,44 +62,72 @@ class Material:
         return "held-out arrays" if self.law is None else "fresh draws"
 
 
-def gather(samples: Tensor, run: Run | None, data: Any, n: int | None, seed: int) -> Material:
-    """Find the target of samples and what goes with it.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the target of samples comes from: a law, or training and held-out arrays, or both.
 
-    Raises:
-        InvalidInputError: There are too few samples or data, they are not finite, or their shapes differ.
+    Attributes:
+        law: The law of the data, where that is known.
+        split: The arrays; None of a law without a run.
+        known: Was the training part trained on, and the other not?
     """
-    kept, notes = _chosen(samples, n, seed)
-    law, split, known = _source(run, data, tuple(kept.shape[1:]), seed)
-    warnings = () if known else (UNKNOWN,)
+
+    law: Law | None
+    split: Split | None
+    known: bool
+
+    @classmethod
+    def of(cls, run: Run | None, data: Any, shape: tuple[int, ...], seed: int) -> Source:
+        """Find it.
+
+        Raises:
+            InvalidInputError: There are no data, or too few, or of another shape.
+        """
+        if run is not None:
+            return cls(run.law, _large_enough(run.data(data)), True)
+        if isinstance(data, Law):
+            if data.shape != shape:
+                raise InvalidInputError(f"the samples are arrays {shape}, the law '{data.name}' {data.shape}")
+            return cls(data, None, False)
+        return cls(None, _large_enough(_split(data, shape, seed)), _says_what_is_held_out(data))
+
+    @property
+    def most(self) -> int:
+        """The largest number of samples that have a resample as large beside them."""
+        return MOST if self.law is not None or self.split is None else min(MOST, len(self.split.train))
+
+
+def gather(samples: Tensor, source: Source, n: int | None, seed: int) -> Material:
+    """Choose what samples are judged by: no more of them than of the resample, for its distance to be the floor."""
+    kept, notes = _chosen(samples, min(n or MOST, source.most), seed)
+    law, split = source.law, source.split
+    warnings = () if source.known else (UNKNOWN,)
     if law is not None:
         target, resample = (law.sample(len(kept), stream(seed, name)) for name in ("target", "resample"))
         reference = law.sample(MOST, stream(seed, "reference")) if split is None else split.train.pixels
         return Material(kept, target, resample, reference, split, law, law.name, (*notes, *law.notes), warnings)
     assert split is not None
-    target, resample = (_some(part.pixels, len(kept), seed) for part in (split.held_out, split.train))
-    notes += [*split.held_out.notes]
-    train = split.train
-    return Material(
-        kept, target, resample, train.pixels, split if known else None, None, train.name, tuple(notes), warnings
-    )
+    train, held_out = split.train, split.held_out
+    target, resample = (_some(part.pixels, len(kept), seed) for part in (held_out, train))
+    known = split if source.known else None
+    notes += held_out.notes
+    return Material(kept, target, resample, train.pixels, known, None, train.name, tuple(notes), warnings)
 
 
-def _source(run: Run | None, data: Any, shape: tuple[int, ...], seed: int) -> tuple[Law | None, Split | None, bool]:
-    """The law, training and held-out arrays, as far as known, and whether the arrays were trained on as they say."""
-    if run is not None:
-        return run.law, run.data(data), True
-    if isinstance(data, Law):
-        if data.shape != shape:
-            raise InvalidInputError(f"the samples are arrays {shape}, the law '{data.name}' {data.shape}")
-        return data, None, False
-    return None, _split(data, shape, seed), _says_what_is_held_out(data)
+def _large_enough(split: Split) -> Split:
+    for part, name in ((split.train, "training"), (split.held_out, "held-out")):
+        if len(part) < LEAST:
+            raise InvalidInputError(
+                f"too few {name} arrays of '{part.name}' to judge by: {len(part)}, at least {LEAST} are needed"
+            )
+    return split
 
 
-def check_samples(samples: Tensor, shape: tuple[int, ...] | None) -> None:
+def check_samples(samples: Tensor) -> None:
     """Fail where samples cannot be judged.
 
     Raises:
-        InvalidInputError: They are no finite floating-point arrays of that shape, or too few.
+        InvalidInputError: They are no finite floating-point arrays (N, C, *space), or too few.
     """
     check_kind(samples, Tensor, "samples")
     if not samples.is_floating_point() or samples.ndim < 3:
@@ -107,8 +135,6 @@ def check_samples(samples: Tensor, shape: tuple[int, ...] | None) -> None:
         raise InvalidInputError(
             f"samples must be floats (N, C, *space), black -1 and white 1, got {kind} of shape {tuple(samples.shape)}"
         )
-    if shape is not None and tuple(samples.shape[1:]) != shape:
-        raise InvalidInputError(f"the samples are arrays {tuple(samples.shape[1:])}, the data {shape}")
     if len(samples) < LEAST:
         raise InvalidInputError(f"too few samples to judge: {len(samples)}, at least {LEAST} are needed")
     bad = (~samples.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
@@ -119,9 +145,8 @@ def check_samples(samples: Tensor, shape: tuple[int, ...] | None) -> None:
         )
 
 
-def _chosen(samples: Tensor, n: int | None, seed: int) -> tuple[Tensor, list[str]]:
+def _chosen(samples: Tensor, most: int, seed: int) -> tuple[Tensor, list[str]]:
     """The samples that are judged, float32 or wider on the CPU, and what was left out."""
-    most = MOST if n is None else n
     kept = samples.detach().cpu()
     kept = kept if kept.dtype in (torch.float32, torch.float64) else kept.float()
     if len(kept) <= most:
@@ -148,8 +173,6 @@ def _split(data: Any, shape: tuple[int, ...], seed: int) -> Split:
         split = load_split(data, shape=shape, seed=seed, held_out=0.5)
     if split.train.shape != shape:
         raise InvalidInputError(f"the samples are arrays {shape}, the data '{split.train.name}' {split.train.shape}")
-    if len(split.held_out) < LEAST:
-        raise InvalidInputError(f"too few held-out arrays: {len(split.held_out)}, at least {LEAST} are needed")
     return split
 
 

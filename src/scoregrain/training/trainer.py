@@ -68,7 +68,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False,
     accelerator = _accelerator(config)
     _check_world(config, accelerator.num_processes)
     folder = Path(config.out) if config.out is not None else free_folder(stem(config, setup.family))
-    with _own_randomness():
+    with _own_randomness(accelerator.device):
         trainer = Trainer(setup, folder, accelerator, progress)
         if accelerator.is_main_process:
             _open(folder, setup, resume, overwrite)
@@ -391,7 +391,7 @@ def _optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> torch.opt
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
+def _own_randomness(device: torch.device) -> Iterator[None]:
     """Leave torch's global random state as it was: layers such as dropout draw from it, seeded at every update."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # all of many cards would warn
         yield

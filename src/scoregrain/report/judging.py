@@ -10,12 +10,9 @@ from torch import Tensor
 
 from scoregrain._arguments import check_kind, whole
 from scoregrain._errors import InvalidInputError
-from scoregrain.datasets import GaussianMixture
 from scoregrain.geometry import Geometry
 from scoregrain.metrics.baselines import RESAMPLE
-from scoregrain.metrics.copying import LEAST as LEAST_TRAINED
-from scoregrain.metrics.copying import Memorisation, memorisation
-from scoregrain.metrics.modes import ModeCoverage, label_coverage, mode_coverage
+from scoregrain.metrics.copying import Memorisation
 from scoregrain.metrics.spectra import radial_spectrum
 from scoregrain.report.along import find_bins, measure_along, named_directions
 from scoregrain.report.comparison import (
@@ -28,14 +25,14 @@ from scoregrain.report.comparison import (
     spectral_comparison,
 )
 from scoregrain.report.evaluation import Evaluation, Pictures
-from scoregrain.report.material import DRAWN, LEAST, Material, check_samples, gather
+from scoregrain.report.material import DRAWN, LEAST, Material, Source, check_samples, gather
+from scoregrain.report.neighbours import find_copies, find_modes
 from scoregrain.training import Run
 
 SHOWN, NEIGHBOURS = 32, 8
 """Arrays and nearest neighbours that a page shows."""
 
 SPECTRA = (SAMPLES, "target", RESAMPLE)
-LABELLED = 10_000  # labelled arrays that samples are assigned by
 
 Stage = Callable[[str], None]
 
@@ -83,20 +80,31 @@ def evaluate(
     if run is None and samples is None:
         raise InvalidInputError("there is nothing to judge: give a run, or samples and data")
     given = samples is not None
-    if samples is not None:
-        check_samples(samples, None if run is None else run.shape)
-    if run is not None and geometry is not None and geometry.shape != run.shape:
-        raise InvalidInputError(f"the geometry is of arrays {geometry.shape}, the run of {run.shape}")
+    shape = _shape(run, samples)
+    if geometry is not None and geometry.shape != shape:
+        raise InvalidInputError(f"the geometry is of arrays {geometry.shape}, the samples are {shape}")
+    source = Source.of(run, data, shape, seed)  # before minutes of sampling
     if samples is None:
         assert run is not None
-        run.data(data)  # not found after minutes of sampling
-        samples = run.sample(n or DRAWN, sampler, steps, seed, progress=progress)
-        check_samples(samples, run.shape)
-    material = gather(samples, run, data, n, seed)
+        samples = run.sample(min(n or DRAWN, source.most), sampler, steps, seed, progress=progress)
+        check_samples(samples)
+    material = gather(samples, source, n, seed)
     drawn = {} if given else {"sampler": str(sampler), "sampler steps": steps}
     method = {**_method(run, material), **drawn, "seed": seed}
     with _stages(progress) as stage:
         return _judged(material, run, method, geometry, projections, features, seed, stage)
+
+
+def _shape(run: Run | None, samples: Tensor | None) -> tuple[int, ...]:
+    """Of one array, checked."""
+    if samples is None:
+        assert run is not None
+        return run.shape
+    check_samples(samples)
+    shape = tuple(samples.shape[1:])
+    if run is not None and shape != run.shape:
+        raise InvalidInputError(f"the samples are arrays {shape}, those of the run {run.shape}")
+    return shape
 
 
 def _judged(
@@ -126,7 +134,7 @@ def _judged(
     directions = direction_comparisons(sets, target, named_directions(bins, material.law))
     along = measure_along(bins, material, run, seed)
     stage("modes and neighbours")
-    modes, found = _modes(material), _memorisation(material)
+    modes, found = find_modes(material), find_copies(material)
     return Evaluation(
         name=run.name if run is not None else "samples",
         data=material.name,
@@ -144,26 +152,6 @@ def _judged(
         warnings=tuple(warnings),
         method=method,
     )
-
-
-def _modes(material: Material) -> ModeCoverage | None:
-    """Coverage of the components of a mixture, or of labels; None where there are none."""
-    law, split = material.law, material.split
-    if isinstance(law, GaussianMixture) and len(law.weights) > 1:
-        full = all(each.rank() == each.size for each in law.covariances)
-        shapes = law.covariances if full else None
-        return mode_coverage(material.samples, law.means, law.weights, shapes, material.target)
-    if split is None or split.train.labels is None or bool((split.train.labels == split.train.labels[0]).all()):
-        return None
-    return label_coverage(material.samples, split.train.pixels[:LABELLED], split.train.labels[:LABELLED])
-
-
-def _memorisation(material: Material) -> Memorisation | None:
-    """How near the samples are to what was trained on; None where that is not known, or too little."""
-    split = material.split
-    if split is None or min(len(split.train), len(split.held_out)) < LEAST_TRAINED:
-        return None
-    return memorisation(material.samples, split.train.pixels, split.held_out.pixels)
 
 
 def _pictures(material: Material, found: Memorisation | None) -> Pictures:

@@ -1,0 +1,119 @@
+"""The result of ``evaluate``: JSON, folder, page."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from scoregrain._errors import InvalidInputError, ScoregrainError
+from scoregrain.datasets import Images, Split
+from scoregrain.report import evaluate
+from scoregrain.report.evaluation_html import render
+from scoregrain.report.evaluation_words import ORDER
+from tests.report.judged import QUICK, draws, judged, law, split
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Judged with everything that a page can show but a run."""
+    pixels = draws(law(), 400)
+    return judged(pixels[:120], split(pixels, 300))
+
+
+@pytest.fixture(scope="module")
+def page(found):
+    return render(found, command="scoregrain evaluate <run>")
+
+
+def test_the_summary_is_strict_json_with_baselines_beside_every_distance(found):
+    read = json.loads(json.dumps(found.summary(), allow_nan=False))
+    assert read["headline"] == found.headline
+    for distance in read["distances"] + read["directions"]:
+        assert set(distance["scores"]) == set(ORDER)
+    infinite = next(each for each in read["distances"] if each["name"] == "log-spectral distance")
+    assert infinite["scores"]["zeros"]["value"] is None
+    assert read["memorisation"]["share_copies"] == 1
+
+
+def test_the_folder_holds_the_page_and_the_numbers(found, tmp_path):
+    folder = found.save(tmp_path / "judged", command="scoregrain evaluate run")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "evaluation.json", "report.html"]
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["kind"], config["format"], config["command"]) == ("evaluation", 1, "scoregrain evaluate run")
+    assert json.loads((folder / "evaluation.json").read_text()) == json.loads(json.dumps(found.summary()))
+    with pytest.raises(InvalidInputError, match="exists; choose another --out"):
+        found.save(folder)
+    found.save(folder, overwrite=True)
+
+
+def test_a_failed_save_leaves_nothing(found, tmp_path, monkeypatch):
+    def fails(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scoregrain.report.page._write", fails)
+    with pytest.raises(ScoregrainError, match="No space left on device"):
+        found.save(tmp_path / "judged")
+    with pytest.raises(ScoregrainError, match="No space left on device"):
+        found.save_html(tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_is_one_file_that_loads_nothing(page):
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+    assert "<script" not in page
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert not re.search(r"\$[a-z_]+", page)
+
+
+def test_the_page_says_the_verdict_first_and_shows_every_baseline(found, page):
+    assert page.index(found.headline[1:40]) < page.index("Samples next to data")
+    assert "Memorised: 100 % of the samples are near copies of training arrays" in page
+    for name in ORDER:
+        assert page.count(f"<th>{name} (120)</th>") == 2
+    assert "Nearest training arrays" in page
+    assert "scoregrain evaluate &lt;run&gt;" in page
+
+
+def test_every_picture_has_a_text(page):
+    pictures = re.findall(r"<img[^>]*>", page)
+    assert len(pictures) == 6  # samples, data, distances, spectrum, energy, neighbours
+    assert all(re.search(r'alt="[^"]{5,}"', each) for each in pictures)
+
+
+def test_names_are_escaped(tmp_path):
+    data = Split(*(Images(draws(law(), 60, seed=k), "<script>alert(1)</script>") for k in range(2)))
+    assert "<script" not in render(judged(draws(law(), 30), data))
+
+
+def test_what_was_not_judged_is_said_and_not_shown():
+    page = render(judged(draws(law(), 30), Images(draws(law(), 80, seed=1), "set")))
+    assert "Memorisation is not judged" in page
+    for title in ("Nearest training arrays", "Modes", "Training", "What the network has not learnt"):
+        assert f"<h2>{title}</h2>" not in page
+
+
+def test_signals_are_judged_and_drawn_as_strips():
+    waves = law((1, 16))
+    found = judged(draws(waves, 60), split(draws(waves, 120, seed=1), 60))
+    assert found.pictures.samples.shape == (32, 1, 16)
+    assert render(found).count('class="pixels"') == 3
+
+
+@pytest.mark.parametrize("samples", [torch.zeros(40, 1, 4, 4), torch.full((40, 1, 4, 4), 1e6)])
+def test_a_page_of_samples_that_are_nothing_or_huge(samples):
+    found = judged(samples, split(draws(law(), 100), 60))
+    json.dumps(found.summary(), allow_nan=False)
+    assert "generating nothing" in render(found)
+
+
+def test_a_constant_target_has_a_page():
+    """All that is measured is a shift: no covariance, no direction is told apart."""
+    flat = Split(*(Images(torch.full((40, 1, 4, 4), 0.5), "flat") for _ in range(2)))
+    found = evaluate(samples=torch.zeros(40, 1, 4, 4), data=flat, **QUICK)
+    assert found.distances[0].samples.value == pytest.approx(0.5, rel=0.05)
+    assert "no better than generating nothing" in render(found)
+
+
+def test_its_repr_is_the_verdict(found):
+    assert repr(found) == f"Evaluation('samples', {found.headline!r})"
