@@ -26,6 +26,12 @@ def page(found):
     return render(found, command="scoregrain evaluate <run>")
 
 
+@pytest.fixture
+def _plain(monkeypatch):
+    """A page takes a second: only the tests that are about it draw one."""
+    monkeypatch.setattr("scoregrain.report.evaluation_html.render", lambda evaluation, command="": "page")
+
+
 def test_the_summary_is_strict_json_with_baselines_beside_every_distance(found):
     read = json.loads(json.dumps(found.summary(), allow_nan=False))
     assert read["headline"] == found.headline
@@ -36,6 +42,7 @@ def test_the_summary_is_strict_json_with_baselines_beside_every_distance(found):
     assert read["memorisation"]["share_copies"] == 1
 
 
+@pytest.mark.usefixtures("_plain")
 def test_the_folder_holds_the_page_and_the_numbers(found, tmp_path):
     folder = found.save(tmp_path / "judged", command="scoregrain evaluate run")
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "evaluation.json", "report.html"]
@@ -47,6 +54,7 @@ def test_the_folder_holds_the_page_and_the_numbers(found, tmp_path):
     found.save(folder, overwrite=True)
 
 
+@pytest.mark.usefixtures("_plain")
 def test_a_failed_save_leaves_nothing(found, tmp_path, monkeypatch):
     def fails(*_args, **_options):
         raise OSError(28, "No space left on device")

@@ -276,6 +276,12 @@ def test_baselines_stand_beside_every_distance():
     assert f"{SAMPLES} (300)" in found.lines[0]
 
 
+def test_what_the_sliced_distance_is_blind_to_other_features_may_see():
+    found = judged(draws(law()), law(), features="pixels")
+    assert [each.decisive for each in found.distances] == [True, False, False, False, True]
+    assert "FD-pixels: not distinguishable from a fresh resample" in "\n".join(found.lines)
+
+
 def test_no_features_without_torchmetrics(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = judged(draws(law()), law(), features="random")

@@ -20,8 +20,9 @@ from scoregrain.training import Run, train
 from scoregrain.training.average import Average
 from scoregrain.training.batches import Batches
 from scoregrain.training.checkpoint import latest
+from scoregrain.training.optimization import learning_rate
 from scoregrain.training.setup import prepare
-from scoregrain.training.trainer import Trainer, learning_rate
+from scoregrain.training.trainer import Trainer
 from tests.training.cases import LINEAR, ODD, PERCEPTRON, SHAPE, config, flat, left, relative, rotation
 
 VARIANTS = {

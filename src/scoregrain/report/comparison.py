@@ -45,12 +45,14 @@ class Comparison:
         meaning: What that is, in a sentence.
         scores: By name: the samples first, then the baselines.
         target: Arrays of the target.
+        decisive: Does it see more than means and covariances, so that a Gaussian is a bar to clear?
     """
 
     name: str
     meaning: str
     scores: dict[str, Score]
     target: int
+    decisive: bool = False
 
     @property
     def samples(self) -> Score:
@@ -100,7 +102,13 @@ def sliced_comparisons(
     sliced = {name: Score(s.sw2, s.error, s.counts[0]) for name, s in found.items()}
     largest = {name: Score(s.msw2, None, s.counts[0]) for name, s in found.items()}
     return [
-        Comparison("sliced Wasserstein", f"root mean square of W₂ over {count:,} projections", sliced, len(target)),
+        Comparison(
+            "sliced Wasserstein",
+            f"root mean square of W₂ over {count:,} projections",
+            sliced,
+            len(target),
+            decisive=True,
+        ),
         Comparison("max-sliced Wasserstein", f"largest W₂ of these {count:,} projections", largest, len(target)),
     ]
 
@@ -142,7 +150,7 @@ def frechet_comparison(sets: Mapping[str, Tensor], target: Tensor, features: Any
     if first.singular:
         note = f"FD-{first.features}: fewer arrays than its {first.dimension} features, so it is far too large."
     scores = {name: Score(f.value, f.standard_error, f.counts[0]) for name, f in found.items()}
-    return Comparison(f"FD-{first.features}", meaning, scores, len(target)), note
+    return Comparison(f"FD-{first.features}", meaning, scores, len(target), decisive=True), note
 
 
 def direction_comparisons(sets: Mapping[str, Tensor], target: Tensor, along: Mapping[str, Tensor]) -> list[Comparison]:

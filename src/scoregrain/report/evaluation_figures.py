@@ -45,7 +45,7 @@ def _curve(history: Sequence[dict[str, Any]], name: str) -> tuple[Tensor, Tensor
     lines = [(line["step"], line[name]) for line in history if isinstance(line.get(name), int | float)]
     points = torch.tensor(lines, dtype=torch.float64).reshape(-1, 2)
     length = max(1, -(-len(points) // _POINTS))
-    means = [part.mean(0) for part in points.split(length) if len(part)]
+    means = [part.mean(0) for part in torch.split(points, length) if len(part)]
     x, y = torch.stack(means).T if means else points.T
     return x, y
 

@@ -16,7 +16,7 @@ from scoregrain.report.comparison import Comparison
 from scoregrain.report.drawing import data_uri
 from scoregrain.report.evaluation import Evaluation
 from scoregrain.report.evaluation_figures import distance_figure, loss_figure, spectrum_figure
-from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, modes_line, scored
+from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, judged, modes_line, scored
 from scoregrain.report.page import cells, image, resource, rows, sentence, warning_section
 from scoregrain.report.tables import Row
 from scoregrain.report.wording import number, percent
@@ -63,7 +63,7 @@ def render(evaluation: Evaluation, *, command: str = "") -> str:
 def _second(evaluation: Evaluation) -> str:
     """What else must be said at once."""
     found, modes = evaluation.memorisation, evaluation.modes
-    said = []
+    said = [sentence(f"{each.name}: {judged(each)}") for each in evaluation.distances[1:] if each.decisive]
     if found is not None and not found.memorised:
         said.append("No memorisation is found.")
     if modes is not None:

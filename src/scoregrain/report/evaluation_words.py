@@ -22,12 +22,12 @@ ORDER = (SAMPLES, RESAMPLE, GAUSSIAN, WHITE, ZEROS)
 def headline(evaluation: Evaluation) -> str:
     """The verdict on the first distance; memorisation before it where it is found."""
     first = evaluation.distances[0]
-    said = f"{first.name} distance: {_verdict(first)}"
+    said = f"{first.name} distance: {judged(first)}"
     found = evaluation.memorisation
     return f"memorised: {_memorised(found)}; {said}" if found is not None and found.memorised else said
 
 
-def _verdict(comparison: Comparison) -> str:
+def judged(comparison: Comparison) -> str:
     """How the samples do beside the baselines, and how many times the floor their distance is."""
     samples, floor = comparison.samples, comparison.scores[RESAMPLE]
     beside = {name: (score.value, score.error or 0.0) for name, score in comparison.baselines.items()}
@@ -84,7 +84,8 @@ def _table(evaluation: Evaluation) -> list[str]:
 
 
 def _findings(evaluation: Evaluation) -> list[str]:
-    found = [denoising_line(evaluation)] if evaluation.along.errors is not None else []
+    found = [f"{each.name}: {judged(each)}" for each in evaluation.distances[1:] if each.decisive]
+    found += [denoising_line(evaluation)] if evaluation.along.errors is not None else []
     if evaluation.modes is not None:
         found.append(f"modes: {modes_line(evaluation.modes)}")
     if evaluation.memorisation is not None:

@@ -16,19 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy, remove_folder
 from scoregrain._random import stream, stream_seed
 from scoregrain.models import evaluate
 from scoregrain.training import log
 from scoregrain.training.average import Average
 from scoregrain.training.batches import Batch, Batches
 from scoregrain.training.checkpoint import State, latest
-from scoregrain.training.config import TrainConfig
 from scoregrain.training.export import export
+from scoregrain.training.optimization import learning_rate, make_optimizer
 from scoregrain.training.pictures import save_grid
-from scoregrain.training.record import read_record, refuse_other, write_record, write_run
-from scoregrain.training.run import Run
-from scoregrain.training.setup import Setup, prepare, stem
+from scoregrain.training.setup import Setup
 from scoregrain.training.stopping import Stop, deferred_stop
 
 if TYPE_CHECKING:
@@ -39,62 +36,6 @@ HELD_OUT = 512
 
 PICTURED = 16
 """Samples in a picture."""
-
-
-def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
-    """Train a network, or go on where a run stopped; return the run.
-
-    Under torchrun every process calls this with the same configuration; all return the run, the first one writes it.
-
-    Args:
-        config: What to train, on what and how.
-        resume: Continue the run in ``config.out`` from its last good checkpoint. ``steps`` may be larger than it was.
-        overwrite: Replace the folder if scoregrain wrote it.
-        progress: Show a bar with loss and images per second, on a terminal only.
-
-    Raises:
-        InvalidInputError: An argument is wrong, two of them disagree, the data are too few, the folder exists, or it
-            holds a run that was trained otherwise.
-        ScoregrainError: The loss is not finite, or nothing can be written: the last good checkpoint stays.
-        KeyboardInterrupt: After Ctrl-C, with a checkpoint written.
-
-    Example:
-        >>> import scoregrain as sg
-        >>> run = sg.train(sg.TrainConfig(model="unet-28", data="mnist.npz", steps=4000))  # doctest: +SKIP
-        >>> run.sample(16).shape  # doctest: +SKIP
-        torch.Size([16, 1, 28, 28])
-    """
-    setup = prepare(config)
-    accelerator = _accelerator(config)
-    _check_world(config, accelerator.num_processes)
-    folder = Path(config.out) if config.out is not None else free_folder(stem(config, setup.family))
-    with _own_randomness(accelerator.device):
-        trainer = Trainer(setup, folder, accelerator, progress)
-        if accelerator.is_main_process:
-            _open(folder, setup, resume, overwrite)
-        accelerator.wait_for_everyone()
-        with locked(folder) if accelerator.is_main_process else nullcontext():
-            trainer.run()
-    accelerator.wait_for_everyone()
-    return Run.load(folder, family=setup.family, data=setup.split)
-
-
-def _open(folder: Path, setup: Setup, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a new run, or check that the one there can be continued."""
-    if resume and overwrite:
-        raise InvalidInputError("resume (--resume) continues a run, overwrite (--overwrite) starts it again: give one")
-    refuse_busy(folder)
-    if resume:
-        refuse_other(folder, read_record(folder), setup)
-        write_record(setup, folder)
-        return
-    if folder.exists() and not overwrite and latest(folder) is not None:
-        raise InvalidInputError(f"'{folder}' holds a run: continue it with --resume, or replace it with --overwrite")
-    check_target(folder, overwrite=overwrite)
-    if folder.exists():
-        remove_folder(folder)
-    with new_folder(folder) as temporary:
-        write_run(setup, temporary)
 
 
 class Trainer:
@@ -120,7 +61,7 @@ class Trainer:
         self._check_network()
         self.average = Average(self.network, config.ema) if config.ema else None
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = _optimizer(config, self.parameters)
+        self.optimizer = make_optimizer(config, self.parameters)
         self.state = State(self.network, self.average, self.optimizer)
         self.model: nn.Module = accelerator.prepare_model(self._wrapped(self.network))
         self.rate = learning_rate(config)
@@ -342,56 +283,3 @@ class _Meter:
 
     def clear(self) -> None:
         self.losses, self.norms, self._since = [], [], time.perf_counter()
-
-
-def _accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate's state for this process, on the device asked for."""
-    from accelerate import Accelerator
-
-    if config.device not in (None, "cpu", "cuda"):
-        raise InvalidInputError(
-            f"device is '{config.device}', expected cpu or cuda; CUDA_VISIBLE_DEVICES=1 chooses among several cards"
-        )
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise InvalidInputError("device 'cuda' cannot be used: torch finds no such device")
-    try:
-        return Accelerator(
-            cpu=config.device == "cpu",
-            mixed_precision="no",  # the loop has its own, and leaves the process as it was
-            log_with=config.tracker,
-            project_dir=None if config.out is None else str(config.out),
-        )
-    except ValueError as error:
-        text = " ".join(str(error).split())
-        raise InvalidInputError(f"Accelerate refuses: {text}") from error
-
-
-def _check_world(config: TrainConfig, world: int) -> None:
-    if config.batch_size % (world * config.accumulation):
-        raise InvalidInputError(
-            f"a batch of {config.batch_size} cannot be cut into {world} processes times {config.accumulation} parts:"
-            f" choose a multiple of {world * config.accumulation}"
-        )
-
-
-def learning_rate(config: TrainConfig) -> Callable[[int], float]:
-    """Return the learning rate of update k as a function of k: diffusers' schedules, which hold no state then."""
-    from diffusers.optimization import get_scheduler
-
-    name = "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule
-    unused = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    made = get_scheduler(name, unused, num_warmup_steps=config.warmup, num_training_steps=config.steps)
-    return lambda k: config.learning_rate * float(made.lr_lambdas[0](k))
-
-
-def _optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.Adam(parameters, lr=config.learning_rate)
-
-
-@contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
-    """Leave torch's global random state as it was: layers such as dropout draw from it, seeded at every update."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # all of many cards would warn
-        yield
