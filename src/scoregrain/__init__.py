@@ -107,7 +107,7 @@ if TYPE_CHECKING:
         Weight,
         White,
     )
-    from scoregrain.report import NoisePreview, Report, analyze, preview_noise, rank
+    from scoregrain.report import Evaluation, NoisePreview, Report, analyze, evaluate, preview_noise, rank
     from scoregrain.schedules import Schedule, cosine_schedule, linear_schedule
     from scoregrain.training import Run, TrainConfig, train
     from scoregrain.training.rotated import RotatedUNet2DModel
@@ -212,7 +212,7 @@ _EXPORTS = {
         "Weight",
         "White",
     ),
-    "report": ("NoisePreview", "Report", "analyze", "preview_noise", "rank"),
+    "report": ("Evaluation", "NoisePreview", "Report", "analyze", "evaluate", "preview_noise", "rank"),
     "schedules": ("Schedule", "cosine_schedule", "linear_schedule"),
     "training": ("Run", "TrainConfig", "train"),
     "training.rotated": ("RotatedUNet2DModel",),

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -67,7 +68,7 @@ def test_how_many_times_the_floor_is_said():
     found = judged(draws(law()) + 0.5, law())
     scores = found.distances[0].scores
     times = scores[SAMPLES].value / scores[RESAMPLE].value
-    assert f"{times:.3g} times the distance of a fresh resample" in found.headline
+    assert f"{times:.3g} times as far as a fresh resample" in found.headline
 
 
 def test_a_constant_shift_has_the_closed_forms():
@@ -133,6 +134,18 @@ def test_memorisation_is_left_open_where_nobody_says_what_was_trained_on():
     assert "Memorisation is not judged" in found.warnings[0]
 
 
+def test_data_may_be_an_array_in_memory():
+    found = judged(draws(law()).clamp(-1, 1), draws(law(), 400, seed=9).clamp(-1, 1))
+    assert "not distinguishable" in found.headline
+    assert found.memorisation is None
+
+
+def test_an_npz_file_says_what_was_trained_on(tmp_path):
+    pixels = draws(law(), 400).clamp(-1, 1).numpy()
+    np.savez(tmp_path / "set.npz", train=pixels[:300], test=pixels[300:])
+    assert judged(torch.from_numpy(pixels[:300]), tmp_path / "set.npz").memorisation.memorised
+
+
 def test_one_of_two_modes():
     clusters = GaussianMixture([1, 3], FAR, [0.01, 0.01])
     found = judged(0.8 + 0.1 * torch.randn(100, *SHAPE, generator=torch.Generator().manual_seed(0)), clusters)
@@ -146,6 +159,21 @@ def test_labels_are_modes():
     data = Split(Images(pixels[:150], "set", labels=labels[:150]), Images(pixels[150:], "set", labels=labels[150:]))
     found = judged(draws(law(), 50, seed=3), data).modes
     assert (found.counts.tolist(), found.expected.tolist()) == ([50, 0], [0.5, 0.5])
+
+
+def test_the_target_shows_what_nearest_neighbours_do_to_the_shares():
+    """Narrow in the middle of a wide one, in 64 dimensions, a class is nearest to all."""
+    pixels, labels = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 2
+    pixels[labels == 0] *= 0.3
+    data = Split(Images(pixels[:150], "set", labels=labels[:150]), Images(pixels[150:], "set", labels=labels[150:]))
+    found = judged(pixels[150:], data)
+    assert found.modes.total_variation == found.target_modes.total_variation > 0.4
+
+
+def test_the_target_itself_as_samples_is_noticed():
+    data = split(draws(law(), 400), 200)
+    assert "they seem to hold some of them" in judged(data.held_out.pixels, data).warnings[0]
+    assert judged(draws(law(), 200, seed=5), data).warnings == ()
 
 
 def test_as_many_samples_are_judged_as_there_are_training_arrays():

@@ -150,7 +150,7 @@ def measure_along(bins: Bins, material: Material, run: Run | None, seed: int) ->
     if run is None:
         return Along(bins, energy, None, "")
     exact, note = _exact(material.law, run)
-    clean = material.target[:ARRAYS].to(next(run.model.parameters()).device)
+    clean = material.target[:ARRAYS].to(next(run.model.parameters(), material.target).device)
     errors = direction_error(run.model, run.process, clean, bins.vectors, exact, seed=seed)
     return Along(bins, energy, errors, note)
 

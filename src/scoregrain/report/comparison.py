@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from scoregrain.metrics.baselines import GAUSSIAN, make_baselines
+from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, make_baselines
+from scoregrain.metrics.copying import SIGMAS
 from scoregrain.metrics.frechet import GROUPS, frechet_distance
 from scoregrain.metrics.gaussian import gaussian_w2
 from scoregrain.metrics.sliced import sliced_wasserstein
@@ -68,6 +69,14 @@ class Comparison:
         """As JSON types."""
         scores = {name: {"value": s.value, "error": s.error, "count": s.count} for name, s in self.scores.items()}
         return {"name": self.name, "meaning": self.meaning, "target_count": self.target, "scores": scores}
+
+
+def too_near(comparison: Comparison, what: str) -> list[str]:
+    """A warning where samples are nearer to the target than fresh arrays of its law are."""
+    samples, floor = comparison.samples, comparison.scores[RESAMPLE]
+    if floor.value - samples.value <= SIGMAS * math.hypot(samples.error or 0.0, floor.error or 0.0):
+        return []
+    return [f"The samples are nearer to the {what} than fresh arrays are: they seem to hold some of them."]
 
 
 Measure = Callable[[Tensor], tuple[float, float | None]]

@@ -51,6 +51,7 @@ class Evaluation:
         ratios: Log-ratio of the spectra of ``samples`` and ``resample`` to that of the target.
         along: Energy and denoising error along many directions.
         modes: Coverage of the modes of a mixture or of labels; None where there are none.
+        target_modes: That of the target, which is the floor.
         memorisation: None where it is not known what was trained on.
         history: The lines of the run's log.
         pictures: What the page shows.
@@ -68,6 +69,7 @@ class Evaluation:
     ratios: dict[str, SpectralDistance]
     along: Along
     modes: ModeCoverage | None
+    target_modes: ModeCoverage | None
     memorisation: Memorisation | None
     history: list[dict[str, Any]]
     pictures: Pictures
@@ -104,6 +106,7 @@ class Evaluation:
                 "spectra": {"radius": radius, **spectra},
                 "along": self.along.summary(),
                 "modes": None if self.modes is None else _modes(self.modes),
+                "target_modes": None if self.target_modes is None else _modes(self.target_modes),
                 "memorisation": None if self.memorisation is None else _memorisation(self.memorisation),
                 "notes": list(self.notes),
                 "warnings": list(self.warnings),

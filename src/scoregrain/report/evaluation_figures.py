@@ -16,6 +16,7 @@ from scoregrain.report.evaluation import Evaluation
 from scoregrain.report.evaluation_words import ORDER
 
 _FLOOR = 1e-9  # of the largest value: nothing is drawn below
+_FEW = 20  # points that are drawn one by one
 _POINTS = 400  # of a loss curve: beyond, each is the mean of several
 
 
@@ -27,7 +28,9 @@ def loss_figure(history: Sequence[dict[str, Any]]) -> str | None:
 
     def paint(canvas: Any) -> None:
         axes = canvas.subplots()
-        axes.plot(*curves["loss"], color=BLUE, lw=1, label="training")
+        axes.plot(
+            *curves["loss"], "o-" if len(curves["loss"][0]) < _FEW else "-", color=BLUE, ms=3, lw=1, label="training"
+        )
         if len(curves["held_out_loss"][0]):
             axes.plot(*curves["held_out_loss"], "o-", color=ORANGE, ms=3, lw=1, label="held-out arrays")
         axes.set_yscale("log")

@@ -47,6 +47,7 @@ def render(evaluation: Evaluation, *, command: str = "") -> str:
         "samples": _sheet(evaluation.pictures.samples, "Samples."),
         "target": _sheet(evaluation.pictures.target, "Data."),
         "distance_head": _head(["Distance", *_columns(first)]),
+        "direction_head": _head(["Direction", *_columns(first)]),
         "distance_table": cells(_lines(evaluation.distances)),
         "direction_table": cells(_lines(evaluation.directions)),
         "method_table": rows(_method(evaluation, command)),
@@ -66,8 +67,8 @@ def _second(evaluation: Evaluation) -> str:
     said = [sentence(f"{each.name}: {judged(each)}") for each in evaluation.distances[1:] if each.decisive]
     if found is not None and not found.memorised:
         said.append("No memorisation is found.")
-    if modes is not None:
-        said.append(sentence(modes_line(modes)))
+    if modes is not None and evaluation.target_modes is not None:
+        said.append(sentence(modes_line(modes, evaluation.target_modes, evaluation.what)))
     return " ".join(said)
 
 
@@ -134,24 +135,18 @@ def _denoising(evaluation: Evaluation) -> str:
 
 
 def _modes(evaluation: Evaluation) -> str:
-    """Which modes the samples hold."""
-    modes = evaluation.modes
-    if modes is None:
+    """Which modes the samples hold, beside the target."""
+    modes, target = evaluation.modes, evaluation.target_modes
+    if modes is None or target is None:
         return ""
+    columns = (modes.labels, modes.counts, modes.shares, target.shares, modes.expected, modes.covered)
     lines = [
-        (f"{label}", f"{count:,}", percent(share), percent(wanted, error), "yes" if covered else "no")
-        for label, count, share, wanted, error, covered in zip(
-            modes.labels,
-            modes.counts.tolist(),
-            modes.shares.tolist(),
-            modes.expected.tolist(),
-            modes.standard_error.tolist(),
-            modes.covered.tolist(),
-            strict=True,
-        )
+        (f"{label}", f"{int(count):,}", *map(percent, map(float, shares)), "yes" if covered else "no")
+        for label, count, *shares, covered in zip(*columns, strict=True)
     ]
-    head = _head(["Mode", "Samples", "Share", "Expected (± by chance)", "Covered"])
-    text = f"{sentence(modes_line(modes))} A tenth of its share covers a mode."
+    head = _head(["Mode", "Samples", "Share", f"Share of {evaluation.what}", "Expected", "Covered"])
+    line = sentence(modes_line(modes, target, evaluation.what))
+    text = f"{line} A mode counts as covered from a tenth of its share on."
     table = f'<div class="figure"><table class="grid"><thead>{head}</thead><tbody>{cells(lines)}</tbody></table></div>'
     return _section("Modes", _paragraph(text), table)
 

@@ -34,7 +34,7 @@ def judged(comparison: Comparison) -> str:
     said = verdict(samples.value, samples.error or 0.0, beside)
     above = samples.value - floor.value > BEYOND_RESAMPLE * math.hypot(samples.error or 0.0, floor.error or 0.0)
     if above and floor.value > 0:
-        return f"{said}; {number(samples.value / floor.value)} times the distance of a fresh resample"
+        return f"{said}; {number(samples.value / floor.value)} times as far as a fresh resample"
     return said
 
 
@@ -86,19 +86,20 @@ def _table(evaluation: Evaluation) -> list[str]:
 def _findings(evaluation: Evaluation) -> list[str]:
     found = [f"{each.name}: {judged(each)}" for each in evaluation.distances[1:] if each.decisive]
     found += [denoising_line(evaluation)] if evaluation.along.errors is not None else []
-    if evaluation.modes is not None:
-        found.append(f"modes: {modes_line(evaluation.modes)}")
+    if evaluation.modes is not None and evaluation.target_modes is not None:
+        found.append(f"modes: {modes_line(evaluation.modes, evaluation.target_modes, evaluation.what)}")
     if evaluation.memorisation is not None:
         found.append(f"memorisation: {copied(evaluation.memorisation)}")
     return found
 
 
-def modes_line(modes: ModeCoverage) -> str:
-    """How many modes the samples hold, in which shares, and how many samples are in none."""
-    off, chance = number(modes.total_variation, 2), number(modes.total_variation_by_chance, 2)
-    far = "" if modes.outliers is None else f", {percent(modes.outliers)} of the samples outside all (0.1 % expected)"
+def modes_line(modes: ModeCoverage, target: ModeCoverage, what: str) -> str:
+    """How many modes the samples hold, in which shares, and how many samples are in none; beside the target."""
     covered = f"{int(modes.covered.sum())} of {len(modes.counts)} modes are covered"
-    return f"{covered}, total variation {off} from the expected shares ({chance} by chance){far}"
+    off, floor = number(modes.total_variation, 2), number(target.total_variation, 2)
+    far = "" if modes.outliers is None else f", {percent(modes.outliers)} of the samples are outside all"
+    beside = "" if target.outliers is None else f" ({percent(target.outliers)})"
+    return f"{covered}, total variation {off} from the expected shares ({what}: {floor}){far}{beside}"
 
 
 def denoising_line(evaluation: Evaluation) -> str:

@@ -23,6 +23,7 @@ from scoregrain.report.comparison import (
     judged_sets,
     sliced_comparisons,
     spectral_comparison,
+    too_near,
 )
 from scoregrain.report.evaluation import Evaluation, Pictures
 from scoregrain.report.material import DRAWN, LEAST, Material, Source, check_samples, gather
@@ -122,6 +123,7 @@ def _judged(
     bins, warnings = find_bins(geometry, material), [*material.warnings]
     stage("sliced distances")
     distances = sliced_comparisons(sets, target, projections, seed)
+    warnings += too_near(distances[0], material.what)
     stage("moments and spectra")
     distances += [gaussian_comparison(sets, target), spectral_comparison(sets, target)]
     spectra = {name: radial_spectrum(x) for name, x in (sets | {"target": target}).items() if name in SPECTRA}
@@ -144,7 +146,8 @@ def _judged(
         spectra=spectra,
         ratios={name: spectra[name].log_ratio(spectra["target"]) for name in (SAMPLES, RESAMPLE)},
         along=along,
-        modes=modes,
+        modes=None if modes is None else modes[0],
+        target_modes=None if modes is None else modes[1],
         memorisation=found,
         history=[] if run is None else run.history,
         pictures=_pictures(material, found),

@@ -11,16 +11,25 @@ LABELLED = 10_000
 """Labelled arrays that samples are assigned by."""
 
 
-def find_modes(material: Material) -> ModeCoverage | None:
-    """Coverage of the components of a mixture, or of labels; None where there are none."""
+def find_modes(material: Material) -> tuple[ModeCoverage, ModeCoverage] | None:
+    """Coverage of the components of a mixture, or of labels, by the samples and by the target; None without them.
+
+    The target's own is the floor: nearest neighbours in pixels give some classes far more than their share.
+    """
     law, split = material.law, material.split
+    pair = material.samples, material.target
     if isinstance(law, GaussianMixture) and len(law.weights) > 1:
         full = all(each.rank() == each.size for each in law.covariances)
         shapes = law.covariances if full else None
-        return mode_coverage(material.samples, law.means, law.weights, shapes, material.target)
-    if split is None or split.train.labels is None or bool((split.train.labels == split.train.labels[0]).all()):
+        ours, theirs = (mode_coverage(x, law.means, law.weights, shapes, material.resample) for x in pair)
+        return ours, theirs
+    if split is None or split.train.labels is None:
         return None
-    return label_coverage(material.samples, split.train.pixels[:LABELLED], split.train.labels[:LABELLED])
+    pixels, labels = split.train.pixels[:LABELLED], split.train.labels[:LABELLED]
+    if bool((labels == labels[0]).all()):
+        return None
+    ours, theirs = (label_coverage(x, pixels, labels) for x in pair)
+    return ours, theirs
 
 
 def find_copies(material: Material) -> Memorisation | None:
