@@ -22,6 +22,7 @@ def test_every_example_is_tested():
         "your_own_network",
         "with_or_against_the_grain",
         "patch_size",
+        "train_and_judge",
     }
     assert {path.stem for path in EXAMPLES} == tested
 
@@ -54,6 +55,12 @@ def test_patch_size(capsys):
     assert "null space 196" in out
     assert "null space 144" in out
     assert "null space 64" in out
+
+
+def test_train_and_judge():
+    headline, along, off = load("train_and_judge").main(n=200)
+    assert "worse than generating nothing" in headline
+    assert max(along, off) < 0.5
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

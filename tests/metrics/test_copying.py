@@ -77,6 +77,33 @@ def test_the_deviation_by_chance_is_the_one_observed(clumped, train_size):
     assert (error > 1.5 * math.sqrt(expected * (1 - expected) / 60)) == clumped
 
 
+@pytest.mark.parametrize(("samples", "held_out"), [(200, 20), (100, 100), (30, 200)])
+def test_fresh_samples_are_seldom_called_copies_whatever_the_numbers(samples, held_out):
+    """One in 741 by the normal law; the nearest of few held-out images is a poor limit, and the error knows."""
+    copied = sum(
+        memorisation(draws(samples, 3 * k + 1000), draws(100, 3 * k + 1001), draws(held_out, 3 * k + 1002)).copied
+        for k in range(500)
+    )
+    assert copied <= 4
+
+
+def test_few_copies_among_many_fresh_samples_are_found():
+    found = memorisation(torch.cat((TRAIN[:20], draws(380, 2))), TRAIN, HELD_OUT)
+    assert found.copied
+    assert found.memorised
+    assert found.z_copies > 3
+    found = memorisation(draws(400, 2), TRAIN, HELD_OUT)
+    assert not found.copied
+    assert found.z_copies < 3
+
+
+def test_the_default_device_changes_nothing():
+    expected = memorisation(draws(50, 2), TRAIN, HELD_OUT)
+    samples = draws(50, 2)
+    with torch.device("meta"):
+        assert memorisation(samples, TRAIN, HELD_OUT).z == expected.z
+
+
 def test_one_image_that_attracts_all_samples_is_no_evidence():
     """All samples alike: whether their nearest image is a training one is one toss of a coin."""
     found = memorisation(draws(1, 5).expand(50, -1, -1, -1), TRAIN[:300], HELD_OUT)

@@ -181,6 +181,33 @@ def test_it_is_a_function_of_the_seed_and_not_of_the_batches():
     assert not torch.allclose(second, other, rtol=1e-3)
 
 
+def test_the_default_device_changes_nothing():
+    process = process_of()
+    exact, x0 = exact_of(process), draws(20)
+    expected = direction_error(exact, process, x0, BASIS)
+    with torch.device("meta"):
+        assert torch.equal(direction_error(exact, process, x0, BASIS).error.value, expected.error.value)
+
+
+@pytest.mark.parametrize("omission", ["conditional", "marginal"])
+@pytest.mark.parametrize("quantity", ["epsilon", "whitened", "x0"])
+def test_under_omission_the_bayes_error_is_that_of_the_best_regression(omission, quantity):
+    """Of the noise on what the model sees, which of Gaussians is linear; the rest is the excess, but for the cross
+    term."""
+    noise = BandPass(low=0.3, high=1.0)
+    process = DiffusionProcess(linear_schedule(200), noise, "v_prediction", omission)
+    exact, x0 = exact_of(process), draws(20_000)
+    found = direction_error(lambda x, t: 0.8 * exact(x, t), process, x0, BASIS, exact, [60], quantity, batch_size=5000)
+    xi = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x_t, eps = process.noised(x0, 60, xi)
+    seen = (process.noise.project(x_t) if omission == "marginal" else x_t).flatten(1)
+    clean = process.noise.project(x0)  # what is left out is known
+    truth = {"epsilon": eps, "whitened": process.noise.whiten(eps), "x0": clean}[quantity].flatten(1)
+    rest = truth - seen @ torch.linalg.lstsq(seen, truth, driver="gelsd").solution
+    torch.testing.assert_close(found.bayes.value[0], (rest @ BASIS).square().mean(0), rtol=0.06, atol=1e-12)
+    torch.testing.assert_close(found.error.value, found.bayes.value + found.excess.value, rtol=0.02, atol=1e-12)
+
+
 def test_what_the_noise_leaves_out_has_no_error():
     process = DiffusionProcess(linear_schedule(200), BandPass(low=0.5, high=1.0), omission="conditional")
     constant = torch.full((SIZE,), SIZE**-0.5)  # the mean of the array, which is never noised
@@ -202,6 +229,7 @@ class Wrapped(torch.nn.Module):
         ({"directions": [1, 2]}, "directions must be of type Tensor, got list"),
         ({"quantity": "eps"}, "did you mean 'epsilon'"),
         ({"levels": [200]}, "step 200 is outside the schedule"),
+        ({"levels": 60}, "levels must be of type Iterable, got int"),
         ({"levels": []}, "one step or several different ones"),
         ({"levels": [5, 5]}, "one step or several different ones"),
         ({"x0": torch.full((3, *SHAPE), torch.nan)}, "x0 must be finite"),

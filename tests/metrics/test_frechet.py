@@ -143,6 +143,20 @@ def test_what_has_no_features_is_named(arguments, message):
         frechet_distance(*arguments)
 
 
+def test_equal_sets_of_few_samples_are_at_no_negative_distance():
+    """Roots of eigenvalues that are 0 but for their rounding: -1e-6 without care."""
+    x = draws(20, shape=(1, 10, 10))
+    assert 0 <= frechet_distance(x, x).value < 1e-4
+
+
+@pytest.mark.parametrize("features", ["pixels", "random"])
+def test_the_default_device_changes_nothing(features):
+    x, y = draws(20), draws(20, seed=1)
+    with torch.device("meta"):
+        aside = frechet_distance(x, y, features)
+    assert aside == frechet_distance(x, y, features)
+
+
 def test_without_torchmetrics_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
     with pytest.raises(ScoregrainError, match=r"pip install 'scoregrain\[eval\]'"):

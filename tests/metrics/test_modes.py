@@ -105,6 +105,17 @@ def test_images_unlike_any_other_are_outliers():
     assert label_coverage(samples, around(labels), labels).outliers == pytest.approx(0.2)
 
 
+def test_the_default_device_changes_nothing():
+    labels = shared_out(*[25] * MODES)
+    samples, reference = around(labels, seed=1), around(labels)
+    expected = label_coverage(samples, reference, labels), mode_coverage(samples, MEANS)
+    with torch.device("meta"):
+        found = label_coverage(samples, reference, labels), mode_coverage(samples, MEANS)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.counts, other.counts)
+        assert (one.p_value, one.outliers) == (other.p_value, other.outliers)
+
+
 SINGULAR = LowRankOperator(SHAPE, torch.ones(1), torch.eye(MODES)[:, :1])
 
 

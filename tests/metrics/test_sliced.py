@@ -129,6 +129,17 @@ def test_single_precision_agrees_with_double():
     assert half.sw2 == sliced_wasserstein(x.half().float(), y.half().float()).sw2
 
 
+@pytest.mark.parametrize("m", [40, 30])
+def test_samples_of_any_finite_size_have_a_finite_distance(m):
+    """A sampler that diverged gives numbers whose squares single precision cannot hold."""
+    x, y = normal(40, 6).float(), 3 * normal(m, 6, seed=2).float()
+    expected = sliced_wasserstein(x, y, 64)
+    for scale in (1e20, 1e-25):
+        found = sliced_wasserstein(scale * x, scale * y, 64)
+        for name in ("sw2", "msw2", "error"):
+            assert getattr(found, name) == pytest.approx(scale * getattr(expected, name), rel=1e-5)
+
+
 # projections ---------------------------------------------------------------------------------------------------------
 
 

@@ -138,6 +138,7 @@ def test_reliability_is_that_of_the_whole_and_predicts_the_attenuation():
         (lambda: reliability([1, 2, 3], [1, 2]), "at least 3 numbers"),
         (lambda: reliability([1, 2, 3], [1, 2, 3, 4]), "same cells, got 3 and 4"),
         (lambda: reliability([1, 1, 1], [1, 2, 3]), "the same for every cell"),
+        (lambda: reliability([0.1, 0.1, 0.1], [1, 2, 4]), "the same for every cell"),
         (lambda: student_quantile(1.0, 4), "between 0 and 1, got 1.0"),
     ],
 )
