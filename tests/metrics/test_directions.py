@@ -181,12 +181,17 @@ def test_it_is_a_function_of_the_seed_and_not_of_the_batches():
     assert not torch.allclose(second, other, rtol=1e-3)
 
 
-def test_the_default_device_changes_nothing():
-    process = process_of()
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("arrays", ["cpu", "cuda"])
+def test_a_cuda_device_finds_the_same(arrays):
+    process = process_of("v_prediction", SHAPED)
     exact, x0 = exact_of(process), draws(20)
-    expected = direction_error(exact, process, x0, BASIS)
-    with torch.device("meta"):
-        assert torch.equal(direction_error(exact, process, x0, BASIS).error.value, expected.error.value)
+    expected = direction_error(shrunk(exact, 0.5), process, x0, BASIS, exact)
+    model, there = shrunk(exact, 0.5), x0.to(arrays)
+    with torch.device("cuda"):
+        found = direction_error(model, process, there, BASIS, exact)
+    for name in ("error", "bayes", "excess"):
+        torch.testing.assert_close(getattr(found, name).value, getattr(expected, name).value, rtol=1e-9, atol=1e-20)
 
 
 @pytest.mark.parametrize("omission", ["conditional", "marginal"])
@@ -224,8 +229,8 @@ class Wrapped(torch.nn.Module):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"directions": torch.eye(7)}, r"columns \(8, K\) for arrays \(1, 2, 4\), got \(7, 7\)"),
-        ({"directions": 2 * torch.eye(8)}, "length 1, theirs lie between 2 and 2"),
+        ({"directions": torch.eye(7)}, r"the columns of a \(8, K\) tensor, got shape \(7, 7\)"),
+        ({"directions": 2 * torch.eye(8)}, "their lengths lie between 2 and 2"),
         ({"directions": [1, 2]}, "directions must be of type Tensor, got list"),
         ({"quantity": "eps"}, "did you mean 'epsilon'"),
         ({"levels": [200]}, "step 200 is outside the schedule"),

@@ -71,6 +71,13 @@ def test_the_whole_energy_has_no_relative_error():
     assert float(found.error[2]) > 0
 
 
+def test_one_direction_is_a_column():
+    x, u = normal(20, 8), torch.nn.functional.normalize(normal(8, seed=2), dim=0)
+    one, column = energy_along(x, u), energy_along(x, u[:, None])
+    assert torch.equal(one.value, column.value)
+    assert one.value.tolist() == pytest.approx([float((x @ u).square().mean())], rel=1e-12)
+
+
 def test_zeros_have_no_energy_and_a_ratio_to_them_is_infinite():
     zeros, some = energy_along(torch.zeros(4, 2), torch.eye(2)), energy_along(torch.ones(4, 2), torch.eye(2))
     assert (zeros.value.tolist(), zeros.relative.tolist()) == ([0, 0], [0, 0])
@@ -81,11 +88,12 @@ def test_zeros_have_no_energy_and_a_ratio_to_them_is_infinite():
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        (2 * torch.eye(3), "directions must be unit vectors; divide each column by its norm"),
+        (2 * torch.eye(3), "unit vectors, their lengths lie between 2 and 2: divide each column by its norm"),
+        (torch.zeros(3, 0), r"the columns of a \(3, K\) tensor, got shape \(3, 0\)"),
         (torch.eye(4), r"the columns of a \(3, K\) tensor, got shape \(4, 4\)"),
         (torch.eye(3).reshape(3, 1, 3), r"the columns of a \(3, K\) tensor, got shape \(3, 1, 3\)"),
         (np.eye(3), "directions must be of type Tensor, got ndarray"),
-        (torch.full((3, 1), math.nan), "directions must be finite"),
+        (torch.full((3, 1), math.nan), "their lengths lie between nan and nan"),
     ],
 )
 def test_what_is_no_set_of_directions_is_refused_in_one_line(directions, message):

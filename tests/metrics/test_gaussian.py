@@ -157,6 +157,7 @@ def test_few_samples_make_equal_laws_seem_apart():
         ),
         ((torch.zeros(2), torch.eye(2) * math.nan, torch.zeros(2), torch.eye(2)), "a covariance must be finite"),
         ((torch.tensor([0, math.inf]), torch.eye(2), torch.zeros(2), torch.eye(2)), "a mean must be finite"),
+        (([0.0, 0.0], torch.eye(2), torch.zeros(2), torch.eye(2)), "a mean must be of type Tensor, got list"),
         ((torch.zeros(2), np.eye(2), torch.zeros(2), torch.eye(2)), "a covariance must be of type Tensor, got ndarray"),
     ],
 )

@@ -1,11 +1,11 @@
 """Judge samples: distances, spectra and energy, each with an error, and the trivial baselines beside them."""
 
 from scoregrain.metrics.baselines import Baselines, Judgement, judge, make_baselines, verdict
+from scoregrain.metrics.copying import Memorisation, memorisation
 from scoregrain.metrics.directions import DirectionErrors, DirectionEstimate, direction_error
 from scoregrain.metrics.energy import DirectionalEnergy, EnergyRatio, energy_along
 from scoregrain.metrics.frechet import FrechetDistance, frechet_distance
 from scoregrain.metrics.gaussian import GaussianW2, bures_distance, gaussian_w2
-from scoregrain.metrics.copying import Memorisation, memorisation
 from scoregrain.metrics.modes import ModeCoverage, label_coverage, mode_coverage
 from scoregrain.metrics.ranks import (
     PageTest,

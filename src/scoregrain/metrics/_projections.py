@@ -18,7 +18,8 @@ BLOCK = 64
 """Projections drawn from one stream: part of what the numbers are, never to be changed."""
 
 _FEWEST = 256  # projections whose potentials give the error; a sixteenth of them where that is more
-_UNIT = 1e-6
+_UNIT = 1e-6  # how far the length of a projection may be from 1
+_UNIT_COLUMN = 1e-3  # and of a direction: those of decompositions in float32 are
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,28 @@ def named_directions(directions: Tensor | Mapping[str, Tensor] | None, rows: Ten
         directions = {str(k): direction for k, direction in enumerate(directions)}
     check_kind(directions, Mapping, "extra_directions")
     return {name: _unit(direction, f"the direction '{name}'", rows) for name, direction in directions.items()}
+
+
+def unit_columns(directions: Tensor, size: int) -> Tensor:
+    """Return directions (D, K), or one (D,), as float64 (D, K), D = ``size``.
+
+    Raises:
+        InvalidInputError: They are no columns of that size, not finite, or not of length 1.
+    """
+    check_kind(directions, Tensor, "directions")
+    columns = directions.detach()[:, None] if directions.ndim == 1 else directions.detach()
+    if columns.ndim != 2 or columns.shape[0] != size or columns.shape[1] == 0:
+        raise InvalidInputError(
+            f"directions must be the columns of a ({size}, K) tensor, got shape {tuple(directions.shape)}"
+        )
+    columns = columns.double()
+    lengths = columns.norm(dim=0)
+    if not bool(((lengths - 1).abs() <= _UNIT_COLUMN).all()):  # a NaN has no length
+        raise InvalidInputError(
+            f"directions must be unit vectors, their lengths lie between {lengths.min():g} and {lengths.max():g}:"
+            " divide each column by its norm"
+        )
+    return columns
 
 
 def _unit(direction: Tensor, name: str, rows: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class RandomFeatures:
         for layer, width in enumerate(WIDTHS):
             shape = (width, h.shape[1], *[3] * axes)
             generator = stream(0, f"random-features-{x.shape[1]}-{axes}", layer)
-            weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+            weight = torch.randn(shape, generator=generator, device="cpu") * math.sqrt(2 / math.prod(shape[1:]))
             h = _CONVOLUTIONS[axes](h, weight.to(h), stride=1 if layer == 0 else 2, padding=1).relu()
             means.append(h.flatten(2).mean(2))
         return torch.cat(means, 1)

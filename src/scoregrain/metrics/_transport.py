@@ -38,9 +38,9 @@ class Coupling:
     def squared_distances(self, a: Tensor, b: Tensor) -> Tensor:
         """Return W₂² of each pair of sorted rows (l, N) and (l, M), float64 (l,)."""
         if self.counts[0] == self.counts[1]:
-            return (a - b).square_().mean(1, dtype=torch.float64)
+            return (a - b).double().square_().mean(1)
         first, second, weights = self._pieces
-        return (a[:, first] - b[:, second]).square_().double() @ weights
+        return (a[:, first] - b[:, second]).double().square_() @ weights
 
     def potentials(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the Kantorovich potentials of W₂² at the sorted numbers, up to constants: float64 (l, N), (l, M).

@@ -56,6 +56,18 @@ class Memorisation:
         return (self.share_closer_to_train - self.expected_closer) / self.closer_error if self.closer_error else 0.0
 
     @property
+    def z_copies(self) -> float:
+        """Standard deviations that the share of near copies lies above that of the held-out images.
+
+        Of arcsines of the roots of shares, which are normal also where a share is small: of the difference itself more
+        than 3 errors are as frequent as 1 in 100.
+        """
+        if not self.copies_error:
+            return 0.0
+        over = math.asin(math.sqrt(self.share_copies)) - math.asin(math.sqrt(self.expected_copies))
+        return 2 * over * math.sqrt(self.expected_copies * (1 - self.expected_copies)) / self.copies_error
+
+    @property
     def excess_closer(self) -> float:
         """The share memorised, judged by the share closer to the training images: 0 when fresh, 1 for copies.
 
@@ -72,9 +84,14 @@ class Memorisation:
         return self.median_distance / self.median_held_out if self.median_held_out else math.nan
 
     @property
+    def copied(self) -> bool:
+        """Too many near copies of training images."""
+        return self.z_copies > SIGMAS
+
+    @property
     def memorised(self) -> bool:
         """More than 3 standard errors above chance: too near to the training images, or too many copies of them."""
-        return self.z > SIGMAS or self.share_copies - self.expected_copies > SIGMAS * self.copies_error
+        return self.z > SIGMAS or self.copied
 
 
 def memorisation(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisation:
@@ -127,7 +144,7 @@ def _closer(
     images = train_size + fresh_size
     share = train_size / images
     closer = (near < far).double() + share * (near == far).double()
-    attracted = torch.zeros(images, dtype=torch.float64)
+    attracted = torch.zeros(images, dtype=torch.float64, device="cpu")
     attracted.index_add_(0, which, closer)
     attracted.index_add_(0, train_size + other, 1 - closer)
     clumping = attracted.square().sum().item() / len(near) ** 2 - 1 / images

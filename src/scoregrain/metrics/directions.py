@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from scoregrain._arguments import check_kind, whole
 from scoregrain._errors import InvalidInputError, nearest
 from scoregrain._random import stream
+from scoregrain.metrics._projections import unit_columns
 from scoregrain.metrics._samples import as_rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ LEVELS = 10
 """How many noise levels stand for all when none are named."""
 
 QUANTITIES = ("epsilon", "whitened", "x0")
-UNIT = 1e-3  # how far the length of a direction may be from 1: float32 decompositions are
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def direction_error(
         raise InvalidInputError(
             f"unknown quantity '{quantity}'{nearest(quantity, QUANTITIES)}; known: {', '.join(QUANTITIES)}"
         )
-    columns = _unit_columns(directions, x0)
+    columns = unit_columns(directions, x0[0].numel()).to(x0.device)
     _check_exact(exact, process)
     steps = _steps(levels, process.num_steps)
     batch_size = whole(batch_size, "batch_size", least=1)
@@ -128,7 +128,7 @@ class _Table:
     """Squares of N arrays along K directions, level by level."""
 
     def __init__(self, count: int, directions: int) -> None:
-        self._sum = torch.zeros(count, directions, dtype=torch.float64)
+        self._sum = torch.zeros(count, directions, dtype=torch.float64, device="cpu")
         self._levels: list[tuple[Tensor, Tensor]] = []
 
     def add(self, squares: Tensor) -> None:
@@ -158,7 +158,7 @@ def _squares(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Return the squares along the columns at one level, each (N, K)."""
-    xi = torch.randn(x0.shape, generator=stream(seed, "direction-error", t), dtype=x0.dtype)
+    xi = torch.randn(x0.shape, generator=stream(seed, "direction-error", t), dtype=x0.dtype, device="cpu")
     parts: dict[str, list[Tensor]] = {"error": [], "bayes": [], "excess": []}
 
     def along(difference: Tensor) -> Tensor:
@@ -184,25 +184,6 @@ def _said(prediction: Prediction, quantity: str, t: int) -> Tensor:
     return said
 
 
-def _unit_columns(directions: Tensor, x0: Tensor) -> Tensor:
-    """Return the directions as float64 (D, K) where the arrays are."""
-    check_kind(directions, Tensor, "directions")
-    columns = directions.detach().to(x0.device, torch.float64)
-    columns = columns[:, None] if columns.ndim == 1 else columns
-    size = x0[0].numel()
-    if columns.ndim != 2 or columns.shape[0] != size or columns.shape[1] == 0:
-        raise InvalidInputError(
-            f"directions must be columns ({size}, K) for arrays {tuple(x0.shape[1:])}, got {tuple(directions.shape)}"
-        )
-    lengths = columns.norm(dim=0)
-    if not bool(((lengths - 1).abs() <= UNIT).all()):
-        raise InvalidInputError(
-            f"directions must have length 1, theirs lie between {lengths.min():g} and {lengths.max():g}:"
-            " divide each column by its norm"
-        )
-    return columns
-
-
 def _check_exact(exact: Model | None, process: DiffusionProcess) -> None:
     """Fail where the exact model answers for other levels, another noise or another output."""
     other = getattr(exact, "process", process)
@@ -217,6 +198,7 @@ def _steps(levels: Sequence[int] | None, num_steps: int) -> tuple[int, ...]:
     if levels is None:
         parts = min(LEVELS, num_steps)
         return tuple((2 * i + 1) * num_steps // (2 * parts) for i in range(parts))
+    check_kind(levels, Iterable, "levels")
     steps = tuple(whole(t, "a level", least=0) for t in levels)
     if not steps or len(set(steps)) < len(steps):
         raise InvalidInputError("levels must be one step or several different ones, such as [100, 500, 900]")

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from scoregrain._arguments import check_kind
 from scoregrain._errors import InvalidInputError
+from scoregrain.metrics._projections import unit_columns
 from scoregrain.metrics._samples import as_rows
 
 _BLOCK = 4096  # samples projected at a time
-_UNIT = 1e-3  # how far the length of a direction may be from 1: float32 decompositions are
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def energy_along(x: Tensor, directions: Tensor) -> DirectionalEnergy:
 
     Args:
         x: Samples (N, C, *space) or (N, D).
-        directions: Unit vectors as columns (D, K), as ``geometry.eigenvectors`` are.
+        directions: Unit vectors as columns (D, K), as ``geometry.eigenvectors`` are, or one, (D,).
 
     Raises:
         InvalidInputError: The samples are not finite or fewer than 2; the directions are no unit vectors of that size.
@@ -81,7 +81,7 @@ def energy_along(x: Tensor, directions: Tensor) -> DirectionalEnergy:
         ([9.0, 1.0], [1.8, 0.2])
     """
     rows = as_rows(x, "x")
-    columns = _checked(directions, rows.shape[1]).to(rows.device)
+    columns = unit_columns(directions, rows.shape[1]).to(rows.device)
     size = rows.shape[1]
     first, second, cross = torch.zeros(3, columns.shape[1], dtype=torch.float64, device=rows.device)
     total = total_squared = torch.zeros((), dtype=torch.float64, device=rows.device)
@@ -105,13 +105,3 @@ def _error(deviations: Tensor, count: int) -> Tensor:
 def _blocks(rows: Tensor) -> Iterator[Tensor]:
     for start in range(0, len(rows), _BLOCK):
         yield rows[start : start + _BLOCK].double()
-
-
-def _checked(directions: Tensor, size: int) -> Tensor:
-    columns = as_rows(directions, "directions", least=1).double()
-    if directions.ndim != 2 or len(columns) != size:
-        shape = tuple(directions.shape)
-        raise InvalidInputError(f"directions must be the columns of a ({size}, K) tensor, got shape {shape}")
-    if bool(((columns.norm(dim=0) - 1).abs() > _UNIT).any()):
-        raise InvalidInputError("directions must be unit vectors; divide each column by its norm")
-    return columns

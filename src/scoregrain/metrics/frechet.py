@@ -25,7 +25,7 @@ class FrechetDistance:
     """‖μ_x - μ_y‖² + tr(S_x + S_y - 2 (S_x S_y)^{1/2}) of the features of two sets of samples.
 
     Attributes:
-        value: The squared distance, as it is always quoted; biased upwards when samples are few.
+        value: The squared distance, as it is always quoted, from 0 on; biased upwards when samples are few.
         standard_error: Of ``value``, by the jackknife over 8 parts of both sets; about half too large where both sets
             follow one law, since the distance is then at its minimum.
         bias: How much too large ``value`` is, by the same jackknife; first order in 1/N. Never subtracted.
@@ -80,9 +80,10 @@ def frechet_distance(
     batch_size = whole(batch_size, "batch_size", least=1)
     a, b = (_extracted(extract, each, called, batch_size) for each in (x, y))
     dimension = a.shape[1]
-    value = _distance(a, b)
-    parts = torch.arange(len(a)) % GROUPS, torch.arange(len(b)) % GROUPS
-    without = torch.tensor([_distance(a[parts[0] != g], b[parts[1] != g]) for g in range(GROUPS)], dtype=torch.float64)
+    with torch.device("cpu"):  # where torchmetrics' sums are then, whatever the default device
+        value = _distance(a, b)
+        parts = torch.arange(len(a)) % GROUPS, torch.arange(len(b)) % GROUPS
+        without = torch.tensor([_distance(a[parts[0] != g], b[parts[1] != g]) for g in range(GROUPS)]).double()
     spread = (without - without.mean()).square().sum().item()
     return FrechetDistance(
         value=value,
@@ -135,11 +136,11 @@ def _extracted(extract: Callable[[Tensor], Tensor], x: Tensor, name: str, batch_
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """Return the distance of features (N, F) and (M, F) as torchmetrics computes it."""
+    """Return the distance of features (N, F) and (M, F) as torchmetrics computes it; rounding may leave it below 0."""
     metric = _metric(a.shape[1])
     metric.update(a, real=True)
     metric.update(b, real=False)
-    return float(metric.compute())
+    return max(0.0, float(metric.compute()))
 
 
 def _metric(dimension: int) -> Any:

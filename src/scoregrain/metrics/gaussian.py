@@ -87,6 +87,8 @@ def bures_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance
         >>> round(bures_distance(zero, one, zero, 4 * one), 6)  # √2 (2 - 1)
         1.414214
     """
+    for mean in (mean1, mean2):
+        check_kind(mean, Tensor, "a mean")
     first, second = (as_rows(mean[None], "a mean", least=1)[0].double() for mean in (mean1, mean2))
     roots = [_root(covariance, len(first)) for covariance in (covariance1, covariance2)]
     if len(second) != len(first):

@@ -195,7 +195,8 @@ def ranks(values: Floats) -> Floats:
 
 def pearson(x: Floats, y: Floats) -> Floats:
     """Return the correlation along the last axis; NaN where one of the two is constant."""
-    a, b = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+    a, b = (z - z[..., :1] for z in (x, y))  # exactly 0 where all are equal, which their mean may miss by rounding
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
     scale = np.sqrt(np.square(a).sum(-1) * np.square(b).sum(-1))
     result: Floats = np.divide((a * b).sum(-1), scale, out=np.full_like(scale, np.nan), where=scale > 0)
     return result

@@ -170,7 +170,7 @@ def reliability(first_half: ArrayLike, second_half: ArrayLike) -> float:
 
 
 def student_quantile(probability: float, degrees: int) -> float:
-    """Return the quantile of Student's t with whole degrees of freedom, exact to 1e-12 relative.
+    """Return the quantile of Student's t with whole degrees of freedom, to 1e-11 relative for levels in use.
 
     The distribution function is a finite sum in θ = atan(t/√ν) (Abramowitz and Stegun 26.7.3, 26.7.4).
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scoregrain.metrics.baselines import BEYOND_RESAMPLE, GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
-from scoregrain.metrics.copying import SIGMAS, Memorisation
+from scoregrain.metrics.copying import Memorisation
 from scoregrain.metrics.directions import DirectionEstimate
 from scoregrain.metrics.modes import ModeCoverage
 from scoregrain.report.comparison import SAMPLES, Comparison, Score
@@ -40,7 +40,7 @@ def judged(comparison: Comparison) -> str:
 
 def _memorised(found: Memorisation) -> str:
     """What shows that samples are memorised."""
-    if found.share_copies - found.expected_copies > SIGMAS * found.copies_error:
+    if found.copied:
         expected = percent(found.expected_copies)
         return f"{percent(found.share_copies)} of the samples are near copies of training arrays ({expected} expected)"
     expected = percent(found.expected_closer, found.closer_error)
