@@ -118,6 +118,16 @@ def test_a_folder_of_ours_is_replaced(tmp_path):
     assert everything(tmp_path) == ["target", "target/config.json"]
 
 
+@pytest.mark.parametrize("act", [check_target, write])
+def test_a_run_is_replaced_by_a_training_alone(tmp_path, act):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "config.json").write_text('{"kind": "run", "scoregrain": "0"}')
+    with pytest.raises(InvalidInputError, match="target' holds a run: only scoregrain train replaces one; choose"):
+        act(tmp_path / "target", overwrite=True)
+    check_target(tmp_path / "target", overwrite=True, run=True)
+    assert everything(tmp_path) == ["target", "target/config.json"]
+
+
 def test_an_empty_folder_is_replaced(tmp_path):
     (tmp_path / "target").mkdir()
     write(tmp_path / "target", overwrite=True)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 if sys.platform != "win32":
     import fcntl
@@ -20,8 +21,13 @@ if sys.platform != "win32":
 from scoregrain._errors import InvalidInputError, ScoregrainError
 
 
-def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False, run: bool = False) -> None:
     """Fail early where :func:`new_folder` would fail late: an existing or an unwritable target.
+
+    Args:
+        folder: The target.
+        overwrite: May a folder that scoregrain wrote be replaced?
+        run: May it be a run? Hours of training are replaced by a training alone.
 
     Raises:
         InvalidInputError: the folder exists and may not be replaced.
@@ -29,15 +35,20 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     """
     target = Path(folder)
     with explained(target):
-        _refuse_existing(target, overwrite)
+        _refuse_existing(target, overwrite, run)
         _remove_leftovers(target)
         with _parents(target), _temporary(target):
             pass
 
 
 @contextmanager
-def new_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, run: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``folder`` at the end, or is removed when anything fails.
+
+    Args:
+        folder: The target.
+        overwrite: As of :func:`check_target`.
+        run: As of :func:`check_target`.
 
     Raises:
         InvalidInputError: the folder exists and may not be replaced.
@@ -45,7 +56,7 @@ def new_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> It
     """
     target = Path(folder)
     with explained(target):
-        _refuse_existing(target, overwrite)
+        _refuse_existing(target, overwrite, run)
         with _parents(target), _temporary(target) as temporary:
             yield temporary
             _replace(temporary, target, overwrite)
@@ -132,7 +143,7 @@ def plain_name(stem: str) -> str:
     return re.sub(r"[^\w.=-]+", "-", stem).strip("-")
 
 
-def _refuse_existing(target: Path, overwrite: bool) -> None:
+def _refuse_existing(target: Path, overwrite: bool, run: bool = False) -> None:
     if not (target.is_symlink() or target.exists()):
         return
     if not overwrite:
@@ -143,17 +154,22 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
         raise InvalidInputError(
             f"'{target}' is not a folder that scoregrain wrote: it is not replaced; choose another --out"
         )
+    if not run and _config(target).get("kind") == "run":
+        raise InvalidInputError(f"'{target}' holds a run: only scoregrain train replaces one; choose another --out")
 
 
 def _is_ours(folder: Path) -> bool:
     """Is the folder empty, or does its ``config.json`` name scoregrain? A diffusers model has one too."""
-    if not any(folder.iterdir()):
-        return True
+    return not any(folder.iterdir()) or "scoregrain" in _config(folder)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Its ``config.json``; empty where there is none that can be read."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and "scoregrain" in config
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 @contextmanager

@@ -156,6 +156,19 @@ def test_samples_that_cannot_be_judged(command, arrays, saying):
     command.refuses("evaluate", "run", "--samples", "mine.npz", *QUICK, code=2, saying=saying)
 
 
+@pytest.mark.parametrize("content", [b"", b"no zip", b"\x93NUMPY"])
+def test_a_file_of_samples_that_is_no_npz(command, runs, content):
+    (runs / "mine.npz").write_bytes(content)
+    saying = "mine.npz cannot be read as an .npz file (BadZipFile: File is not a zip file)"
+    command.refuses("evaluate", "run", "--samples", "mine.npz", *QUICK, code=2, saying=saying)
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_is_not_replaced_by_its_judgement(command):
+    words = ("evaluate", "run", "--out", "digits-run", "--overwrite")
+    command.refuses(*words, code=2, saying="'digits-run' holds a run: only scoregrain train replaces one")
+
+
 @pytest.mark.usefixtures("runs")
 def test_a_geometry_of_another_shape(command):
     command.runs("measure", "tests.networks:Tiny", "--shape", "1", "6", "6", "--networks", "32", "--out", "geometry")

@@ -78,6 +78,7 @@ def test_an_existing_folder_is_replaced_on_request_only(command, folder):
     (folder / "mine").mkdir()
     (folder / "mine" / "thesis.tex").write_text("")
     command.refuses(*words[:-1], "mine", "--overwrite", code=2, saying="not a folder that scoregrain wrote")
+    command.refuses(*words[:-1], "run", "--overwrite", code=2, saying="'run' holds a run: only scoregrain train")
 
 
 @pytest.mark.parametrize(

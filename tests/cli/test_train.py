@@ -57,6 +57,30 @@ def test_a_run_is_continued_by_its_folder_alone(command, folder):
     command.refuses("train", "parts", "--resume", "--learning-rate", "0.1", code=2, saying=said)
 
 
+def test_what_is_said_counts_even_where_it_is_the_default(command, folder):
+    """Else a run of 2 steps that is to go on to the default number of steps would stand still."""
+    words = ("train", "mlp-16", "--batch-size", "32", "--steps", "2", "--device", "cpu", "--log-every", "3")
+    command.runs(*words, "--out", "run")
+    command.runs("train", "run", "--resume", "--steps=3", "--log_every", "10")
+    run = sg.Run.load("run")
+    assert (run.step, run.config.log_every) == (3, 10)
+    for more, name in ((("--batch-size", "128"), "--batch-size"), (("--seed=0",), "--seed"), (("digits",), "--data")):
+        said = f"'run' is continued as it was begun: {name} cannot be given with it"
+        command.refuses("train", "run", *more, "--resume", code=2, saying=said)
+    command.runs("train", "run", "--steps", "3", "--resume")
+    (folder / "run").rename("digits")  # the name of a run is no data
+    command.runs("train", "digits", "--steps", "3", "--resume")
+
+
+def test_a_run_that_began_with_trained_weights_is_continued_by_its_words(command, folder):
+    command.runs("train", "unet-16", "--batch-size", "4", "--limit", "8", "--steps", "1", "--out", "first")
+    words = ("train", "./first", "--trained", "--batch-size", "4", "--limit", "8", "--out", "tuned")
+    command.runs(*words, "--steps", "1")
+    command.refuses("train", "tuned", "--resume", code=2, saying="'tuned' began with trained weights: continue it with")
+    command.runs(*words, "--steps", "2", "--resume")
+    assert sg.Run.load("tuned").step == 2
+
+
 def test_a_noise_a_rotation_and_a_law_come_back_with_the_run(command, folder):
     q = torch.linalg.qr(torch.randn(256, 256, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).Q
     sg.Rotation(q, (1, 16, 16), "minimize").save("turn")

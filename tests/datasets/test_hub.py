@@ -44,6 +44,15 @@ def write(folder, split, dataset):
     dataset.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
 
 
+def write_paths(path, folder):
+    """Rows that name a file instead of holding it."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    features = library.Features({"image": library.Image()})
+    kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    rows = pyarrow.array([{"bytes": None, "path": str(path)}] * 2, kind)
+    parquet.write_table(pyarrow.table({"image": rows}, schema=features.arrow_schema), folder / "data" / "train.parquet")
+
+
 def grey(images):
     return ((images.pixels[:, 0] + 1) * 127.5).round().byte().numpy()
 
@@ -126,12 +135,7 @@ def test_labels_that_are_no_integers_are_left_out(folder):
 
 def test_a_path_in_a_table_is_not_followed(tmp_path, folder):
     Image.fromarray(PIXELS[0]).save(tmp_path / "secret.png")
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    features = library.Features({"image": library.Image()})
-    rows = [{"bytes": None, "path": str(tmp_path / "secret.png")}] * 2
-    kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
-    raw = pyarrow.table({"image": pyarrow.array(rows, kind)}, schema=features.arrow_schema)
-    parquet.write_table(raw, folder / "data" / "train.parquet")
+    write_paths(tmp_path / "secret.png", folder)
     with pytest.raises(
         InvalidInputError, match=r"image 0 of .*birds cannot be read.*holds a path instead of the image"
     ):
@@ -243,6 +247,30 @@ def test_a_data_set_of_the_hub_is_loaded_by_name_and_configuration(monkeypatch):
     np.testing.assert_array_equal(grey(load_split("owner/name:small").held_out), PIXELS[:4])
     # nothing that would let foreign code run is ever passed
     assert calls == [(("owner/name", None), {}), (("owner/name", "small"), {})]
+
+
+@pytest.mark.parametrize("place", ["cache/downloads", "home"])
+def test_of_the_hub_only_downloaded_files_are_followed(tmp_path, folder, monkeypatch, place):
+    (tmp_path / place).mkdir(parents=True)
+    Image.fromarray(PIXELS[0]).save(tmp_path / place / "a.png")
+    write_paths(tmp_path / place / "a.png", folder)
+    found = library.load_dataset("parquet", data_dir=str(folder))
+    monkeypatch.setattr(library, "load_dataset", lambda *words: found)
+    if place == "home":
+        with pytest.raises(InvalidInputError, match=r"image 0 of owner/name.*not that of a downloaded file"):
+            load_images("owner/name")
+    else:
+        np.testing.assert_array_equal(grey(load_images("owner/name")), PIXELS[[0, 0]])
+
+
+def test_formats_that_run_other_programs_are_not_decoded(folder):
+    """Pillow gives PostScript to an interpreter."""
+    raw = table(PIXELS[:2]).cast_column("image", library.Image(decode=False)).to_list()
+    drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n%%EndComments\n6 6 moveto showpage\n%%EOF\n"
+    raw[0]["image"] = {"bytes": drawing, "path": None}
+    write(folder, "train", library.Dataset.from_list(raw, features=library.Features({"image": library.Image()})))
+    with pytest.raises(InvalidInputError, match=r"image 0 of .*birds cannot be read as an image \(UnidentifiedImage"):
+        load_images(folder)
 
 
 def test_the_library_is_optional(monkeypatch, folder):

@@ -106,6 +106,13 @@ def test_the_limit_of_a_file_with_parts(parts):
     assert split.train.labels.tolist() == chosen(split.train)
 
 
+def test_parts_of_two_shapes_are_refused_unless_one_is_asked_for(tmp_path):
+    np.savez(tmp_path / "two.npz", train=np.zeros((9, 8, 8), np.uint8), test=np.zeros((9, 8, 6), np.uint8))
+    with pytest.raises(InvalidInputError, match=r"'two' has arrays \(1, 8, 8\) to train on and \(1, 8, 6\) held out"):
+        load_split(tmp_path / "two.npz")
+    assert load_split(tmp_path / "two.npz", shape=(1, 8, 8)).held_out.shape == (1, 8, 8)
+
+
 def test_a_file_with_an_array_test_alone_is_split_at_random(tmp_path, numbered):
     np.savez(tmp_path / "odd.npz", test=numbered)
     split = load_split(tmp_path / "odd.npz")

@@ -127,6 +127,12 @@ SENTENCES = [
         f"not distinguishable from {FRESH}, and no better than {MATCHED}: 0.11 ± 0.01 against 0.1 ± 0.01 for {FRESH}",
     ),
     (0.12, 0.01, ALL, f"better than every trivial baseline, {FURTHER}: 0.12 ± 0.01 against 0.1 ± 0.01 for {FRESH}"),
+    (  # the error of samples of which one blew up
+        0.3,
+        0.3,
+        ALL | {"zeros": (1.0, 0.01), "moment-matched Gaussian": (0.15, 0.01)},
+        f"no better than {MATCHED}: 0.3 ± 0.3 against 0.15 ± 0.01 for {MATCHED}",
+    ),
     (0.12, 1.0, ALL, "no better than generating nothing: 0.12 ± 1 against 1 ± 0.01 for all zeros"),
     (0.5, 0.01, {"zeros": (1.0, 0.01)}, "better than every trivial baseline"),
     (0.5, 0.01, {}, "compared with no trivial baseline"),

@@ -59,6 +59,13 @@ def test_the_permutation_test_enumerates_all_orders():
     assert (test.p_greater, test.p_two_sided) == (1 / 120, 2 / 120)
 
 
+def test_no_p_value_of_random_permutations_is_zero():
+    """The order observed is one of those that were possible."""
+    found = permutation_test(range(15), range(15), draws=200)
+    assert (found.exact, found.permutations) == (False, 200)
+    assert (found.p_greater, found.p_two_sided) == (1 / 201, 1 / 201)
+
+
 def test_the_permutation_test_equals_a_brute_force_with_ties():
     x, y = tied(6)
     every = [stats.spearmanr(x, y[list(order)]).statistic for order in itertools.permutations(range(6))]

@@ -253,6 +253,13 @@ def test_the_declared_error_is_the_spread_of_repetitions(law, projections):
     assert declared == pytest.approx(spread, rel=0.2)
 
 
+def test_what_other_samples_change_along_one_projection_is_counted_once():
+    """In many dimensions nothing is shared between projections: both parts would hold the same variance."""
+    laws = (lambda seed: normal(60, 64, seed=2 * seed), lambda seed: 0.7 * normal(50, 64, seed=2 * seed + 1))
+    declared, spread = repeated(*laws, 16, 300)
+    assert declared == pytest.approx(spread, rel=0.15)  # twice: 1.4
+
+
 def test_given_projections_are_taken_as_they_are():
     """Three directions of sixteen: only other samples change the result."""
     theta = directions(3, 16)

@@ -161,6 +161,14 @@ def test_labels_are_modes():
     assert (found.counts.tolist(), found.expected.tolist()) == ([50, 0], [0.5, 0.5])
 
 
+def test_samples_far_from_all_modes_cover_none():
+    clusters = GaussianMixture([1, 1], FAR, [0.01, 0.01])
+    noise = torch.randn(100, *SHAPE, generator=torch.Generator().manual_seed(0))
+    line = next(line for line in judged(noise, clusters).lines if line.startswith("modes: "))
+    assert line.startswith("modes: 100 % of the samples are outside all (")
+    assert line.endswith("), so that nothing can be said of their modes")
+
+
 def test_the_target_shows_what_nearest_neighbours_do_to_the_shares():
     """Narrow in the middle of a wide one, in 64 dimensions, a class is nearest to all."""
     pixels, labels = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 2
@@ -172,7 +180,11 @@ def test_the_target_shows_what_nearest_neighbours_do_to_the_shares():
 
 def test_the_target_itself_as_samples_is_noticed():
     data = split(draws(law(), 400), 200)
-    assert "they seem to hold some of them" in judged(data.held_out.pixels, data).warnings[0]
+    found = judged(data.held_out.pixels, data)
+    assert found.warnings == (
+        "The samples seem to hold some of the held-out arrays themselves: no fresh arrays are as near.",
+    )
+    assert "nearer to the target than fresh arrays are, which is no merit: 0 against" in found.headline
     assert judged(draws(law(), 200, seed=5), data).warnings == ()
 
 
@@ -182,6 +194,39 @@ def test_as_many_samples_are_judged_as_there_are_training_arrays():
     assert {score.count for score in first.scores.values()} == {120}
     assert first.target == 80
     assert "120 of the 300 samples were drawn at random (seed 0)." in found.notes
+
+
+def test_data_that_are_sorted_by_class_are_judged_like_any(monkeypatch):
+    """Any first few of them would be of one class: a Gaussian of their moments is no bar, and a class all there is."""
+    for name in ("material.MOST", "neighbours.LABELLED"):
+        monkeypatch.setattr(f"scoregrain.report.{name}", 200)
+    labels = torch.arange(2).repeat_interleave(1000)
+    pixels = draws(law(), 2000) + 6 * labels.view(-1, 1, 1, 1)
+    other = torch.arange(2).repeat_interleave(100)
+    held_out = draws(law(), 200, seed=9) + 6 * other.view(-1, 1, 1, 1)
+    data = Split(Images(pixels, "set", labels=labels), Images(held_out, "set", labels=other))
+    found = judged(pixels[::10] + 0.1, data)
+    assert distances(found)["Gaussian W₂"].baselines[GAUSSIAN].value < 1.5
+    assert found.modes.expected.tolist() == pytest.approx([0.5, 0.5], abs=0.1)
+    assert abs(float(found.pictures.target.mean()) - 3) < 1
+
+
+def test_more_samples_than_a_resample_has_are_not_judged():
+    found = judged(draws(law()), split(draws(law(), 200), 120), n=150)
+    assert "At most 120 samples are judged: there are no more arrays for a fresh resample." in found.notes
+
+
+def test_samples_whose_black_is_zero_are_noticed():
+    saying = "No sample has a negative value, fresh draws have: is their black 0, and not -1?"
+    assert saying in judged(draws(law()).abs(), law()).warnings
+    assert saying not in judged(draws(law()), law()).warnings
+
+
+def test_one_sample_that_blew_up_does_not_widen_the_error_until_all_is_well():
+    samples = draws(law())
+    samples[7] *= 4
+    said = next(line for line in judged(samples, law(), features="pixels").lines if line.startswith("FD-pixels: "))
+    assert "not distinguishable" not in said
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -267,6 +312,7 @@ def test_without_an_exact_model_the_whole_error_is_shown_and_said():
         (draws(law()).long(), law(), "samples must be floats (N, C, *space), black -1 and white 1, got int64"),
         (draws(law()).flatten(1), law(), "samples must be floats (N, C, *space)"),
         (draws(law()).mul(math.inf), law(), "300 of 300 samples hold a NaN or an infinity, the first is number 0"),
+        (draws(law()) * 1e20, law(), "where white is 1: the sampler or the network diverged"),
         (draws(law())[..., :3], law(), "the samples are arrays (1, 4, 3), the law"),
         (
             draws(law()),

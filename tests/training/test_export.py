@@ -216,15 +216,15 @@ def test_a_resumed_run_replaces_its_pipeline(tmp_path):
 
 def test_half_replaced_it_is_no_pipeline_and_the_next_export_mends_it(tmp_path, monkeypatch):
     run = train(settings(tmp_path / "run"))
-    setup, rename = prepare(settings(tmp_path / "run")), type(run.folder).rename
+    setup, replace = prepare(settings(tmp_path / "run")), type(run.folder).replace
 
     def fail(path, target):
         if path.name == "unet" and target == run.folder / "unet":
             raise OSError(28, "No space left on device")
-        return rename(path, target)
+        return replace(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(run.folder), "rename", fail)
+        patch.setattr(type(run.folder), "replace", fail)
         with pytest.raises(ScoregrainError, match=r"cannot write '.*run': No space left on device"):
             export(run.folder, setup, run.model, 3)
     with pytest.raises(OSError, match=r"model_index\.json"):

@@ -63,6 +63,19 @@ def test_a_run_is_not_continued_otherwise_and_the_difference_is_named(folder, ch
     assert "\n" not in text
 
 
+def test_a_rotation_of_low_rank_is_compared_with_its_basis(tmp_path):
+    first, other = rotation(rank=2), rotation(seed=1, rank=2)
+    train(config(out=tmp_path / "run", rotation=first))
+    with pytest.raises(InvalidInputError, match="was trained with rotation"):
+        train(config(out=tmp_path / "run", rotation=replace(other, core=first.core)), resume=True)
+
+
+def test_a_run_is_not_continued_to_fewer_steps_than_it_has_made(copy):
+    with pytest.raises(InvalidInputError, match=r"'.*run' has made 12 steps: --steps must be at least that, got 6"):
+        again(copy, steps=6)
+    assert Run.load(copy, family=PERCEPTRON).config.steps == 12
+
+
 def test_refusing_changes_nothing(copy):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     with pytest.raises(InvalidInputError):
@@ -140,6 +153,26 @@ def test_a_folder_of_something_else_or_damaged_is_said_in_one_line(copy, text, s
         Run.load(copy, family=PERCEPTRON)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("entry", ["rotation", "noise", "model", "training", "data"])
+def test_an_entry_that_is_gone_or_no_section_is_damage_to_whoever_reads_it(copy, entry):
+    found = json.loads((copy / "config.json").read_text())
+    for text in (found | {entry: 3}, {key: value for key, value in found.items() if key != entry}):
+        (copy / "config.json").write_text(json.dumps(text))
+        with pytest.raises(ScoregrainError):
+            again(copy)
+        if entry in ("model", "training", "data") or (entry == "rotation" and entry not in text):
+            with pytest.raises(ScoregrainError, match="missing or damaged"):
+                Run.load(copy, family=PERCEPTRON)
+
+
+def test_a_record_without_the_configuration_of_its_network_is_damage(copy):
+    found = json.loads((copy / "config.json").read_text())
+    found["model"]["config"] = None
+    (copy / "config.json").write_text(json.dumps(found))
+    with pytest.raises(ScoregrainError, match="missing or damaged"):
+        Run.load(copy)
 
 
 @pytest.mark.parametrize("part", ["noise", "rotation"])

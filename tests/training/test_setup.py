@@ -7,6 +7,7 @@ from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import Images, Split, parse_law
 from scoregrain.noise import EqualSNR
 from scoregrain.operators import DenseOperator
+from scoregrain.training.record import record
 from scoregrain.training.setup import fingerprint, prepare
 from tests.training.cases import PERCEPTRON, SHAPE, config, rotation, unet
 
@@ -33,7 +34,7 @@ DISAGREE = {
         r"is of arrays \(1, 8, 8\), the network takes \(1, 4, 4\)",
     ),
     "arrays of another shape": (
-        {"data": Split(images(), images((1, 4, 5)))},
+        {"data": Split(images((1, 4, 5)), images((1, 4, 5)))},
         r"'zeros' holds arrays \(1, 4, 5\), the network takes \(1, 4, 4\): load_split",
     ),
     "images of another shape": ({"data": images((3, 4, 4))}, r"'zeros' holds arrays \(3, 4, 4\)"),
@@ -44,6 +45,8 @@ DISAGREE = {
     "no model at all": ({"model": 3}, "model must be a preset's name or a NetworkFamily, got int"),
     "no such rotation": ({"rotation": "nowhere"}, "'nowhere' is not a saved rotation"),
     "no such noise": ({"noise": "pinkish"}, "pink"),
+    "no arrays of a law": ({"data": "rank-one:basis=dct-ii,index=3", "limit": 0}, "limit must be at least 2"),
+    "nothing held out": ({"data": Split(images(), images(count=0))}, "nothing of 'zeros' is held out"),
     "no such law": ({"data": "rank-one:basis=dct-ix,index=3"}, "dct-ii"),
 }
 
@@ -62,6 +65,12 @@ def test_images_smaller_than_the_network_are_enlarged_only_when_asked():
     with pytest.raises(InvalidInputError, match="enlarge"):
         prepare(config(**asked))
     assert prepare(config(enlarge=True, **asked)).split.train.shape == (1, 8, 8)
+
+
+def test_arrays_of_numpy_are_data_too():
+    setup = prepare(config(data=PIXELS.numpy(), limit=None))
+    assert torch.equal(setup.split.train.pixels, prepare(config(data=PIXELS, limit=None)).split.train.pixels)
+    assert record(setup)["data"]["source"] is None
 
 
 def test_a_noise_is_fitted_to_what_is_trained_on_and_not_to_what_is_held_out():

@@ -81,3 +81,20 @@ def test_a_training_finishes_its_update_keeps_it_and_goes_on_bit_for_bit(number,
     assert [line for line in ours.pop("lines") if line["step"] != 7][-1]["step"] == 12  # one line more, at the stop
     del theirs["lines"]
     assert ours == theirs
+
+
+def test_a_signal_while_the_log_is_written_stops_after_the_next_update(tmp_path, monkeypatch):
+    """It comes too late for a checkpoint of this one, so none must be claimed."""
+    from scoregrain.training import Run, log, train
+
+    append = log.append
+
+    def interrupted(folder, line):
+        append(folder, line)
+        if line["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(log, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="step 4 is kept"):
+        train(config(out=tmp_path / "run"))
+    assert Run.load(tmp_path / "run", family=PERCEPTRON).step == 4

@@ -11,11 +11,9 @@ from diffusers.optimization import get_scheduler
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import locked
 from scoregrain._random import stream_seed
 from scoregrain.datasets import Images, Split
-from scoregrain.models import MLP, NetworkFamily, SigmaNetwork
-from scoregrain.schedules import linear_schedule
+from scoregrain.models import MLP, NetworkFamily
 from scoregrain.training import Run, train
 from scoregrain.training.average import Average
 from scoregrain.training.batches import Batches
@@ -188,6 +186,13 @@ class Breaks(MLP):
         return super().forward(x, t) + torch.where(self.calls > 7, torch.nan, 0.0)
 
 
+class Spreads(Breaks):
+    """Its samples are NaN once its loss is."""
+
+    def forward(self, x, t):
+        return super().forward(x, t) + torch.where(self.calls > 7, torch.nan, 0.0)
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_seed_and_advice(tmp_path):
     family = NetworkFamily(Breaks, SHAPE, name="breaks")
     with pytest.raises(ScoregrainError) as said:
@@ -235,64 +240,6 @@ def test_a_disk_that_is_full_leaves_the_last_good_checkpoint(room, tmp_path, mon
     assert left(resumed) == left(train(config(out=tmp_path / "whole")))
 
 
-REFUSED = {
-    "a batch that cannot be cut": ({"batch_size": 61}, "too few arrays: 60 of .* to train on, batches take 61"),
-    "a table of another schedule": (
-        {
-            "model": NetworkFamily(
-                lambda: SigmaNetwork(MLP(SHAPE, width=8), linear_schedule(1000).sigmas), SHAPE, "edm", name="table"
-            )
-        },
-        "the network 'table' holds the levels of 1000 steps: timesteps must be 1000, not 50",
-    ),
-    "a device of another name": ({"device": "gpu"}, "device is 'gpu', expected cpu or cuda"),
-    "a schedule of too few steps": ({"timesteps": 20}, "more than 20 steps"),
-}
-
-
-@pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_trained_is_refused(changes, said, tmp_path):
-    with pytest.raises(InvalidInputError, match=said):
-        train(config(out=tmp_path / "run", **changes))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
-def test_a_card_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(InvalidInputError, match="device 'cuda' cannot be used"):
-        train(config(out=tmp_path / "run", device="cuda"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_is_not_replaced_unasked(tmp_path):
-    train(config(out=tmp_path / "run"))
-    with pytest.raises(InvalidInputError, match="holds a run: continue it with --resume, or replace it with --over"):
-        train(config(out=tmp_path / "run"))
-    with pytest.raises(InvalidInputError, match=r"continues a run, overwrite .* starts it again: give one"):
-        train(config(out=tmp_path / "run"), resume=True, overwrite=True)
-    other = train(config(out=tmp_path / "run", seed=1), overwrite=True)
-    assert other.config.seed == 1
-
-
-def test_a_folder_of_someone_else_is_never_replaced(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InvalidInputError, match="not a folder that scoregrain wrote"):
-        train(config(out=tmp_path), overwrite=True)
-    assert (tmp_path / "mine.txt").read_text() == "mine"
-
-
-def test_a_run_at_work_is_left_alone(tmp_path):
-    train(config(out=tmp_path / "run"))
-    with locked(tmp_path / "run"):
-        for options in ({"resume": True}, {"overwrite": True}):
-            with pytest.raises(InvalidInputError, match="another process is working in"):
-                train(config(out=tmp_path / "run"), **options)
-
-
-def test_resuming_nothing_is_said(tmp_path):
-    with pytest.raises(InvalidInputError, match="is not a run: it does not exist"):
-        train(config(out=tmp_path / "run"), resume=True)
-
-
 def test_a_run_without_a_checkpoint_is_resumed_from_its_start(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(CrashError):  # noqa: PT012
         crash_at(0, patch)
@@ -308,6 +255,24 @@ def test_pictures_come_as_often_as_asked_and_at_the_end(tmp_path):
     train(config(out=tmp_path / "run", sample_every=4))
     names = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
     assert names == ["step-00000004.png", "step-00000008.png", "step-00000012.png"]
+
+
+def test_a_process_of_few_steps_is_pictured_too(tmp_path):
+    assert train(config(out=tmp_path / "run", timesteps=25)).finished
+    assert (tmp_path / "run" / "samples" / "step-00000012.png").exists()
+
+
+def test_a_loss_that_is_not_finite_is_told_before_a_picture_of_it_fails(tmp_path):
+    family = NetworkFamily(Spreads, SHAPE, name="spreads")
+    settings = config(model=family, out=tmp_path / "run", sample_every=2, log_every=100)
+    with pytest.raises(ScoregrainError, match=r"^the loss or its gradient is not finite at step 7 \(seed 0\)"):
+        train(settings)
+
+
+def test_a_picture_that_fails_tells_what_is_kept(tmp_path):
+    settings = config(model=LINEAR, out=tmp_path / "run", learning_rate=1e30, clip=0, sample_every=1, log_every=100)
+    with pytest.raises(ScoregrainError, match=r"^no picture can be drawn at step 1: .* written yet$"):
+        train(settings)
 
 
 def test_the_record_says_what_was_trained(tmp_path):

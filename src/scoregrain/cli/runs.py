@@ -15,6 +15,7 @@ from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.cli.model import is_preset, resolve_model
 from scoregrain.cli.ranks import own_device
 from scoregrain.datasets import load_images
+from scoregrain.datasets.reading import reading
 from scoregrain.geometry.running import find_device
 from scoregrain.training import Run
 from scoregrain.training.record import read_record
@@ -86,8 +87,5 @@ def read_samples(word: str, shape: tuple[int, ...] | None) -> tuple[Tensor, list
 
 def _raw(path: Path) -> np.ndarray[Any, np.dtype[Any]] | None:
     """The array ``samples`` of a file, None where it has none."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive[ARRAY]) if ARRAY in archive.files else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InvalidInputError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+    with reading(path, "an .npz file"), zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+        return np.asarray(archive[ARRAY]) if ARRAY in archive.files else None

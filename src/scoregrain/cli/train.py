@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,7 +148,8 @@ class Train:
 
     def run(self) -> str:
         """Train, return where the run lies and how its loss ended."""
-        config = self._continued() if self.resume and _is_run(self.model) else self._config()
+        continued = self.resume and not self.trained and _is_run(self.model)
+        config = self._continued() if continued else self._config()
         if self.resume and config.out is None:
             raise InvalidInputError("--resume needs the run to continue: name its folder with --out, or as MODEL")
         run = train(config, resume=self.resume, overwrite=self.overwrite)
@@ -174,13 +176,22 @@ class Train:
     def _continued(self) -> TrainConfig:
         """The training of a run folder, with what may change when it goes on."""
         folder = Path(self.model)
-        given = {f.name: getattr(self, f.name) for f in fields(Train) if getattr(self, f.name) != f.default}
+        given = {name: getattr(self, name) for name in self._given()}
         other = [name for name in given if name not in (*OPERATIONAL, "model", "resume", "json", "command")]
         if other or self.out is not None:
             named = ", ".join(f"--{name.replace('_', '-')}" for name in other or ["out"])
             raise InvalidInputError(f"'{folder}' is continued as it was begun: {named} cannot be given with it")
         config = read_config(folder, read_record(folder))
         return replace(config, **{name: value for name, value in given.items() if name in OPERATIONAL})
+
+    def _given(self) -> list[str]:
+        """The options that were said, be it with their default values."""
+        words = shlex.split(self.command)
+        if self.model in words:
+            words.remove(self.model)
+        said = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word[:2] == "--"}
+        said |= {"data"} if self.data in words else set()
+        return [f.name for f in fields(Train) if f.name in said or getattr(self, f.name) != f.default]
 
     def _said(self, run: Run) -> str:
         last: dict[str, Any] = run.history[-1] if run.history else {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -30,29 +31,32 @@ class Header:
     transparent: bool
 
 
-def read_header(path: Path) -> Header:
+def read_header(file: Path | BinaryIO, name: str = "") -> Header:
     """Return the header of an image file; only a palette makes Pillow decode the pixels too."""
-    with _opened(path) as image:
-        return header_of(image)
+    with _opened(file, name) as image:
+        return _header_of(image)
 
 
-def decode(path: Path, colour: bool) -> Array:
-    """Return an image as uint8 (3, H, W) or (1, H, W), as :func:`pixels_of` does.
+def decode(file: Path | BinaryIO, colour: bool, name: str = "") -> Array:
+    """Return an image as uint8 (3, H, W) or (1, H, W).
+
+    The first frame of an animation counts, EXIF rotation is applied, 16-bit grey is reduced to 8 bits, and
+    what is transparent is laid over white, as in a browser.
+
+    Args:
+        file: Its path, or its content.
+        colour: Three channels, or one.
+        name: What an error calls it, where not by its path.
 
     Raises:
         InvalidInputError: The file cannot be read, is damaged, has 32-bit pixels or over 89 million of them
             (Pillow's bound against decompression bombs).
     """
-    with _opened(path) as file:
-        return pixels_of(file, colour)
+    with _opened(file, name) as image:
+        return _pixels_of(image, colour)
 
 
-def header_of(image: Image.Image) -> Header:
-    """Return what is known of an image's pixels.
-
-    Raises:
-        ValueError: They are 32-bit floats.
-    """
+def _header_of(image: Image.Image) -> Header:
     if image.mode == "F":
         raise ValueError("its pixels are 32-bit floats; save such images as an .npz file")
     deep = image.mode in _DEEP
@@ -60,16 +64,8 @@ def header_of(image: Image.Image) -> Header:
     return Header(_is_colour(image), deep, transparent)
 
 
-def pixels_of(image: Image.Image, colour: bool) -> Array:
-    """Return the pixels as uint8 (3, H, W) or (1, H, W).
-
-    The first frame of an animation counts, EXIF rotation is applied, 16-bit grey is reduced to 8 bits, and
-    what is transparent is laid over white, as in a browser.
-
-    Raises:
-        ValueError: They have 32 bits.
-    """
-    header, image = header_of(image), ImageOps.exif_transpose(image)
+def _pixels_of(image: Image.Image, colour: bool) -> Array:
+    header, image = _header_of(image), ImageOps.exif_transpose(image)
     image = _to_eight_bits(image) if header.deep else image
     image = _over_white(image) if header.transparent else image
     pixels = np.asarray(image.convert("RGB" if colour else "L"))
@@ -77,12 +73,12 @@ def pixels_of(image: Image.Image, colour: bool) -> Array:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """Open an image file; whatever goes wrong until it is closed is an InvalidInputError."""
-    with reading(path, "an image"), warnings.catch_warnings():
+    with reading(name or str(file), "an image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             yield image
 
 

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from scoregrain._errors import InvalidInputError, nearest
-from scoregrain.datasets.decode import Header, header_of, pixels_of
+from scoregrain.datasets.decode import Header, decode, read_header
 from scoregrain.datasets.reading import reading
 from scoregrain.datasets.series import series_stack
 from scoregrain.datasets.stack import Array, Choose, Opened, Stack
@@ -158,9 +159,12 @@ def _labels(table: Any) -> Array | None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The images of a table as a series; the library decodes them.
+    """The images of a table as a series.
 
-    ``embedded``: the table must hold the images themselves. A path in a table of the user's could name any file.
+    The library would decode them too, but whatever format Pillow knows: one of them runs a PostScript interpreter.
+
+    ``embedded``: the table must hold the images themselves. A path in a table could name any file; of the hub's it must
+    lie where the library keeps what it downloaded.
     """
 
     table: Any
@@ -175,19 +179,35 @@ class _Rows:
         return f"image {index} of {self.source}"
 
     def header(self, index: int) -> Header:
-        with reading(self.name(index), "an image"):
-            return header_of(self._decoded(index))
+        return read_header(self._file(index), self.name(index))
 
     def decode(self, index: int, colour: bool) -> Array:
+        return decode(self._file(index), colour, self.name(index))
+
+    def _file(self, index: int) -> BinaryIO | Path:
         with reading(self.name(index), "an image"):
-            return pixels_of(self._decoded(index), colour)
+            row = self.table[index][self.column]
+            if row is None:
+                raise ValueError("the row is empty")
+            if row["bytes"] is not None:
+                return BytesIO(row["bytes"])
+            if self.embedded:
+                raise ValueError("the table holds a path instead of the image")
+            return _downloaded(row["path"])
 
-    def _decoded(self, index: int) -> Any:
-        from datasets import Image
 
-        row = self.table[index][self.column]
-        if row is None:
-            raise ValueError("the row is empty")
-        if self.embedded and row["bytes"] is None:
-            raise ValueError("the table holds a path instead of the image")
-        return Image().decode_example(row)
+def _downloaded(path: str) -> Path:
+    """Return the path of a file that the library downloaded.
+
+    Raises:
+        ValueError: It lies elsewhere.
+    """
+    from huggingface_hub import constants
+
+    from datasets import config
+
+    caches = (constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH)
+    file = Path(os.path.realpath(path))
+    if not any(file.is_relative_to(os.path.realpath(cache)) for cache in caches):
+        raise ValueError("its path is not that of a downloaded file")
+    return file

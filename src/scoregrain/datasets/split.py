@@ -25,10 +25,20 @@ class Split:
     Attributes:
         train: To train on.
         held_out: For judgement alone.
+
+    Raises:
+        InvalidInputError: They are of different shapes.
     """
 
     train: Images
     held_out: Images
+
+    def __post_init__(self) -> None:
+        if self.train.shape != self.held_out.shape:
+            raise InvalidInputError(
+                f"'{self.train.name}' has arrays {self.train.shape} to train on and {self.held_out.shape} held out:"
+                " load both with one shape"
+            )
 
 
 def load_split(
@@ -58,7 +68,7 @@ def load_split(
         Both parts, each with notes on how it was split; labels follow the images.
 
     Raises:
-        InvalidInputError: As load_images, or a part would have fewer than 2 images.
+        InvalidInputError: As load_images, or a part would have fewer than 2 images, or the parts differ in shape.
 
     Example:
         >>> split = load_split("digits", held_out=297)

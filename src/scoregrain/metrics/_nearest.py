@@ -11,8 +11,8 @@ _BLOCK = 1 << 24  # distances at a time, 64 MiB in float32
 def nearest(x: Tensor, y: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the distance of each row of x (N, D) to the nearest row of y (M, D), float64 (N,), and which, int64 (N,).
 
-    The winner is found by ‖x‖² + ‖y‖² - 2x·y around the mean of y; its distance is then taken directly, so that
-    copies are at exactly 0.
+    The winner is found by ‖x‖² + ‖y‖² - 2x·y around the mean of y, in the dtype of the rows: of those that differ by
+    its rounding any may win. Its distance is then taken directly, so that copies are at exactly 0.
 
     Args:
         x: Rows.

@@ -120,7 +120,7 @@ def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> st
     The first of these that holds: worse than generating nothing; no better than that, or than white noise; not
     distinguishable from a fresh resample (and whether it is better than a Gaussian with the data's moments); no better
     than that Gaussian; better than all. A distance is larger when it is so by more than 2 standard errors, which
-    makes it hard to be better than a baseline; by more than 1 (:data:`BEYOND_RESAMPLE`) for the resample.
+    makes it hard to be better than a baseline; for the resample see :func:`further`.
 
     Args:
         value: The samples' distance.
@@ -139,7 +139,7 @@ def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> st
     if ZEROS in baselines and _larger(judged, baselines[ZEROS]):
         return f"worse than generating nothing: {_against(judged, ZEROS, baselines)}"
     below = [name for name in (ZEROS, WHITE, GAUSSIAN) if name in baselines and not _larger(baselines[name], judged)]
-    fresh = RESAMPLE in baselines and not _larger(judged, baselines[RESAMPLE], BEYOND_RESAMPLE)
+    fresh = RESAMPLE in baselines and not further(judged, baselines[RESAMPLE])
     if below and not (fresh and below == [GAUSSIAN]):
         return f"no better than {_NOTHING.get(below[0], _OF[below[0]])}: {_against(judged, below[0], baselines)}"
     if fresh:
@@ -149,6 +149,15 @@ def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> st
     if RESAMPLE not in baselines:
         return known
     return f"{known}, but further than {_OF[RESAMPLE]}: {_against(judged, RESAMPLE, baselines)}"
+
+
+def further(judged: Measured, resample: Measured) -> bool:
+    """Are samples further than a fresh resample: by more than :data:`BEYOND_RESAMPLE` standard errors?
+
+    If they were of the data's law, their error would be about that of the resample: what it is above twice that counts
+    for nothing, or a single sample that blew up would widen the error until nothing could be told apart.
+    """
+    return _larger((judged[0], min(judged[1], 2 * resample[1])), resample, BEYOND_RESAMPLE)
 
 
 def _larger(one: Measured, other: Measured, beyond: float = BEYOND) -> bool:

@@ -14,6 +14,7 @@ from scoregrain._arguments import shown, whole
 from scoregrain._errors import InvalidInputError, ScoregrainError, nearest
 from scoregrain.metrics._random_features import RandomFeatures
 from scoregrain.metrics._samples import check_finite, check_pair
+from scoregrain.metrics.gaussian import gaussian_w2
 
 FEATURES = ("pixels", "random")
 GROUPS = 8
@@ -83,12 +84,13 @@ def frechet_distance(
     with torch.device("cpu"):  # where torchmetrics' sums are then, whatever the default device
         value = _distance(a, b)
         parts = torch.arange(len(a)) % GROUPS, torch.arange(len(b)) % GROUPS
-        without = torch.tensor([_distance(a[parts[0] != g], b[parts[1] != g]) for g in range(GROUPS)]).double()
-    spread = (without - without.mean()).square().sum().item()
+        without = [_distance(a[parts[0] != g], b[parts[1] != g]) for g in range(GROUPS)]
+    mean = math.fsum(without) / GROUPS
+    spread = math.fsum((each - mean) ** 2 for each in without)
     return FrechetDistance(
         value=value,
         standard_error=math.sqrt((GROUPS - 1) / GROUPS * spread),
-        bias=(GROUPS - 1) * (without.mean().item() - value),
+        bias=(GROUPS - 1) * (mean - value),
         features=called,
         dimension=dimension,
         counts=(len(a), len(b)),
@@ -140,7 +142,10 @@ def _distance(a: Tensor, b: Tensor) -> float:
     metric = _metric(a.shape[1])
     metric.update(a, real=True)
     metric.update(b, real=False)
-    return max(0.0, float(metric.compute()))
+    try:
+        return max(0.0, float(metric.compute()))
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of singular covariances: roots always converge
+        return gaussian_w2(a, b).w2 ** 2
 
 
 def _metric(dimension: int) -> Any:

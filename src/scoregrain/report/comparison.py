@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, make_baselines
+from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, Measured, make_baselines
 from scoregrain.metrics.copying import SIGMAS
 from scoregrain.metrics.frechet import GROUPS, frechet_distance
 from scoregrain.metrics.gaussian import gaussian_w2
 from scoregrain.metrics.sliced import sliced_wasserstein
 from scoregrain.metrics.spectra import radial_spectrum
-from scoregrain.report.material import MOST, Material
+from scoregrain.report.material import Material
 
 SAMPLES = "samples"
 NO_FRECHET = "No Fréchet distance of features: torchmetrics is not installed (pip install 'scoregrain[eval]')."
@@ -35,6 +35,11 @@ class Score:
     value: float
     error: float | None
     count: int
+
+    @property
+    def measured(self) -> Measured:
+        """The distance with its error, 0 where none is known."""
+        return self.value, self.error or 0.0
 
 
 @dataclass(frozen=True)
@@ -65,18 +70,16 @@ class Comparison:
         """All others."""
         return {name: score for name, score in self.scores.items() if name != SAMPLES}
 
+    @property
+    def too_near(self) -> bool:
+        """Are the samples nearer to the target than fresh arrays of its law are?"""
+        (value, error), (floor, floor_error) = self.samples.measured, self.scores[RESAMPLE].measured
+        return floor - value > SIGMAS * math.hypot(error, floor_error)
+
     def summary(self) -> dict[str, Any]:
         """As JSON types."""
         scores = {name: {"value": s.value, "error": s.error, "count": s.count} for name, s in self.scores.items()}
         return {"name": self.name, "meaning": self.meaning, "target_count": self.target, "scores": scores}
-
-
-def too_near(comparison: Comparison, what: str) -> list[str]:
-    """A warning where samples are nearer to the target than fresh arrays of its law are."""
-    samples, floor = comparison.samples, comparison.scores[RESAMPLE]
-    if floor.value - samples.value <= SIGMAS * math.hypot(samples.error or 0.0, floor.error or 0.0):
-        return []
-    return [f"The samples are nearer to the {what} than fresh arrays are: they seem to hold some of them."]
 
 
 Measure = Callable[[Tensor], tuple[float, float | None]]
@@ -92,7 +95,7 @@ def judged_sets(material: Material, seed: int) -> dict[str, Tensor]:
 
     The Gaussian has the moments of all reference arrays, not those of the target, which it would then fit too well.
     """
-    n, reference = len(material.samples), material.reference[:MOST]
+    n, reference = len(material.samples), material.reference
     made = make_baselines(material.target, n, seed, material.resample.to(material.target)).samples
     fitted = make_baselines(reference, n, seed, reference).samples[GAUSSIAN]
     dtype = material.target.dtype

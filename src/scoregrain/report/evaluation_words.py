@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scoregrain.metrics.baselines import BEYOND_RESAMPLE, GAUSSIAN, RESAMPLE, WHITE, ZEROS, verdict
+from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, further, verdict
 from scoregrain.metrics.copying import Memorisation
 from scoregrain.metrics.directions import DirectionEstimate
 from scoregrain.metrics.modes import ModeCoverage
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ORDER = (SAMPLES, RESAMPLE, GAUSSIAN, WHITE, ZEROS)
 """The columns of tables: the samples, then from the best that can be had to nothing."""
 
+MOSTLY_OUTSIDE = 0.5
+"""The share of samples outside all modes above which those that are nearest say nothing."""
+
 
 def headline(evaluation: Evaluation) -> str:
     """The verdict on the first distance; memorisation before it where it is found."""
@@ -29,12 +32,14 @@ def headline(evaluation: Evaluation) -> str:
 
 def judged(comparison: Comparison) -> str:
     """How the samples do beside the baselines, and how many times the floor their distance is."""
-    samples, floor = comparison.samples, comparison.scores[RESAMPLE]
-    beside = {name: (score.value, score.error or 0.0) for name, score in comparison.baselines.items()}
-    said = verdict(samples.value, samples.error or 0.0, beside)
-    above = samples.value - floor.value > BEYOND_RESAMPLE * math.hypot(samples.error or 0.0, floor.error or 0.0)
-    if above and floor.value > 0:
-        return f"{said}; {number(samples.value / floor.value)} times as far as a fresh resample"
+    beside = {name: score.measured for name, score in comparison.baselines.items()}
+    samples, floor = comparison.samples.measured, beside[RESAMPLE]
+    if comparison.too_near:
+        against = f"{number(samples[0])} against {number(floor[0])} for a fresh resample"
+        return f"nearer to the target than fresh arrays are, which is no merit: {against}"
+    said = verdict(*samples, beside)
+    if further(samples, floor) and floor[0] > 0:
+        return f"{said}; {number(samples[0] / floor[0])} times as far as a fresh resample"
     return said
 
 
@@ -97,9 +102,14 @@ def modes_line(modes: ModeCoverage, target: ModeCoverage, what: str) -> str:
     """How many modes the samples hold, in which shares, and how many samples are in none; beside the target."""
     covered = f"{int(modes.covered.sum())} of {len(modes.counts)} modes are covered"
     off, floor = number(modes.total_variation, 2), number(target.total_variation, 2)
-    far = "" if modes.outliers is None else f", {percent(modes.outliers)} of the samples are outside all"
+    shares = f"{covered}, total variation {off} from the expected shares ({what}: {floor})"
+    if modes.outliers is None:
+        return shares
     beside = "" if target.outliers is None else f" ({percent(target.outliers)})"
-    return f"{covered}, total variation {off} from the expected shares ({what}: {floor}){far}{beside}"
+    far = f"{percent(modes.outliers)} of the samples are outside all{beside}"
+    if modes.outliers > MOSTLY_OUTSIDE:  # whatever is generated has a nearest mode
+        return f"{far}, so that nothing can be said of their modes"
+    return f"{shares}, {far}"
 
 
 def denoising_line(evaluation: Evaluation) -> str:

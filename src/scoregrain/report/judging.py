@@ -23,7 +23,6 @@ from scoregrain.report.comparison import (
     judged_sets,
     sliced_comparisons,
     spectral_comparison,
-    too_near,
 )
 from scoregrain.report.evaluation import Evaluation, Pictures
 from scoregrain.report.material import DRAWN, LEAST, Material, Source, check_samples, gather
@@ -123,7 +122,12 @@ def _judged(
     bins, warnings = find_bins(geometry, material), [*material.warnings]
     stage("sliced distances")
     distances = sliced_comparisons(sets, target, projections, seed)
-    warnings += too_near(distances[0], material.what)
+    if distances[0].too_near:
+        warnings.append(
+            f"The samples seem to hold some of the {material.what} themselves: no fresh arrays are as near."
+        )
+    if bool((material.samples >= 0).all()) and bool((target < 0).any()):
+        warnings.append(f"No sample has a negative value, {material.what} have: is their black 0, and not -1?")
     stage("moments and spectra")
     distances += [gaussian_comparison(sets, target), spectral_comparison(sets, target)]
     spectra = {name: radial_spectrum(x) for name, x in (sets | {"target": target}).items() if name in SPECTRA}

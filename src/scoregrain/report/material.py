@@ -24,6 +24,9 @@ MOST = 10_000
 DRAWN = 1000
 """Samples that are drawn when ``n`` does not say."""
 
+LARGEST = 1e15
+"""The largest value that is judged: squares of squares of it are finite."""
+
 UNKNOWN = (
     "Memorisation is not judged: the data do not say what was trained on (a Split does, and an .npz file with arrays "
     "train and test)."
@@ -36,9 +39,10 @@ class Material:
 
     Attributes:
         samples: (n, C, *space).
-        target: Arrays that nothing was trained on, as many as samples where there are so many.
+        target: Arrays that nothing was trained on, as many as samples where there are so many, in random order: data
+            are often sorted by class, and any first ones of these are a fair choice.
         resample: Others of the same law, as many as samples where there are so many: what a perfect model would give.
-        reference: All arrays that moments and directions are taken from.
+        reference: Arrays that moments and directions are taken from, 10,000 at most.
         split: Training and held-out arrays; None where it is not known what was trained on.
         law: Where the data come from, where that is known.
         name: Of the data.
@@ -101,17 +105,20 @@ def gather(samples: Tensor, source: Source, n: int | None, seed: int) -> Materia
     """Choose what samples are judged by: no more of them than of the resample, for its distance to be the floor."""
     kept, notes = _chosen(samples, min(n or MOST, source.most), seed)
     law, split = source.law, source.split
+    if n is not None and n > source.most:
+        notes.append(f"At most {source.most:,} samples are judged: there are no more arrays for a fresh resample.")
     warnings = () if source.known else (UNKNOWN,)
     if law is not None:
         target, resample = (law.sample(len(kept), stream(seed, name)) for name in ("target", "resample"))
-        reference = law.sample(MOST, stream(seed, "reference")) if split is None else split.train.pixels
+        reference = law.sample(MOST, stream(seed, "reference")) if split is None else split.train.pixels[:MOST]
         return Material(kept, target, resample, reference, split, law, law.name, (*notes, *law.notes), warnings)
     assert split is not None
     train, held_out = split.train, split.held_out
-    target, resample = (_some(part.pixels, len(kept), seed) for part in (held_out, train))
+    target, resample = (some(part.pixels, len(kept), seed) for part in (held_out, train))
     known = split if source.known else None
     notes += held_out.notes
-    return Material(kept, target, resample, train.pixels, known, None, train.name, tuple(notes), warnings)
+    reference = some(train.pixels, MOST, seed)
+    return Material(kept, target, resample, reference, known, None, train.name, tuple(notes), warnings)
 
 
 def _large_enough(split: Split) -> Split:
@@ -143,6 +150,10 @@ def check_samples(samples: Tensor) -> None:
             f"{len(bad)} of {len(samples)} samples hold a NaN or an infinity, the first is number {bad[0]}: they "
             "cannot be judged; a sampler or a network that diverged is the usual cause"
         )
+    if (largest := float(samples.abs().max())) > LARGEST:
+        raise InvalidInputError(
+            f"the samples hold values up to {largest:.3g}, where white is 1: the sampler or the network diverged"
+        )
 
 
 def _chosen(samples: Tensor, most: int, seed: int) -> tuple[Tensor, list[str]]:
@@ -152,14 +163,12 @@ def _chosen(samples: Tensor, most: int, seed: int) -> tuple[Tensor, list[str]]:
     if len(kept) <= most:
         return kept, []
     note = f"{most:,} of the {len(kept):,} samples were drawn at random (seed {seed})."
-    return _some(kept, most, seed), [note]
+    return some(kept, most, seed), [note]
 
 
-def _some(arrays: Tensor, most: int, seed: int) -> Tensor:
-    """At most so many, drawn at random."""
-    if len(arrays) <= most:
-        return arrays
-    return arrays[torch.randperm(len(arrays), generator=stream(seed, "judged"))[:most].sort().values]
+def some(arrays: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many, in random order."""
+    return arrays[torch.randperm(len(arrays), generator=stream(seed, "judged"))[:most]]
 
 
 def _split(data: Any, shape: tuple[int, ...], seed: int) -> Split:

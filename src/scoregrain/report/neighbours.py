@@ -5,7 +5,7 @@ from __future__ import annotations
 from scoregrain.datasets import GaussianMixture
 from scoregrain.metrics import Memorisation, ModeCoverage, label_coverage, memorisation, mode_coverage
 from scoregrain.metrics.copying import LEAST
-from scoregrain.report.material import Material
+from scoregrain.report.material import Material, some
 
 LABELLED = 10_000
 """Labelled arrays that samples are assigned by."""
@@ -25,7 +25,7 @@ def find_modes(material: Material) -> tuple[ModeCoverage, ModeCoverage] | None:
         return ours, theirs
     if split is None or split.train.labels is None:
         return None
-    pixels, labels = split.train.pixels[:LABELLED], split.train.labels[:LABELLED]
+    pixels, labels = (some(each, LABELLED, 0) for each in (split.train.pixels, split.train.labels))
     if bool((labels == labels[0]).all()):
         return None
     ours, theirs = (label_coverage(x, pixels, labels) for x in pair)

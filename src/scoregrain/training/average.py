@@ -21,7 +21,7 @@ class Average(AveragedModel):
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         def update(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-            k = int(count)
+            k = int(self.n_averaged)  # on the CPU; reading the count, a copy beside the parameters, would wait for them
             torch._foreach_lerp_(list(averages), list(current), 1 - min(decay, (1 + k) / (10 + k)))
 
         with torch.no_grad():

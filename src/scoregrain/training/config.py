@@ -15,6 +15,7 @@ from scoregrain._errors import InvalidInputError, nearest
 from scoregrain._predictions import PREDICTIONS
 from scoregrain.align import Rotation
 from scoregrain.datasets import Images, Law, Split
+from scoregrain.datasets.stack import Array
 from scoregrain.diffusion.process import OMISSIONS, WEIGHTINGS
 from scoregrain.models import NetworkFamily
 from scoregrain.noise import ForwardNoise, Weight
@@ -92,7 +93,7 @@ class TrainConfig:
     """
 
     model: str | NetworkFamily = "unet-16"
-    data: str | os.PathLike[str] | Tensor | Images | Split | Law | None = "digits"
+    data: str | os.PathLike[str] | Array | Tensor | Images | Split | Law | None = "digits"
     noise: ForwardNoise | Weight | Operator | str = "white"
     rotation: Rotation | str | os.PathLike[str] | None = None
     prediction: str | None = None

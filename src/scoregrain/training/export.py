@@ -73,7 +73,7 @@ def _replace(new: Path, run: Path) -> None:
         target = run / path.name
         if target.is_dir():  # a rename does not replace a folder that holds something
             target.rename(new / f"old {path.name}")
-        path.rename(target)
+        path.replace(target)
 
 
 def _write_pipeline(setup: Setup, network: nn.Module, folder: Path) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from scoregrain._errors import InvalidInputError
-from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy, remove_folder
-from scoregrain.training.checkpoint import latest
+from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy
+from scoregrain.training.checkpoint import latest, read_state
 from scoregrain.training.config import TrainConfig
 from scoregrain.training.record import read_record, refuse_other, write_record, write_run
 from scoregrain.training.run import Run
-from scoregrain.training.setup import Setup, prepare, stem
+from scoregrain.training.setup import Setup, prepare
 from scoregrain.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False,
     setup = prepare(config)
     accelerator = _accelerator(config)
     _check_world(config, accelerator.num_processes)
-    folder = Path(config.out) if config.out is not None else free_folder(stem(config, setup.family))
+    folder = Path(config.out) if config.out is not None else free_folder(f"train-{setup.family.name}-{setup.data_name}")
     with _own_randomness(accelerator.device):
         trainer = Trainer(setup, folder, accelerator, progress)
         if accelerator.is_main_process:
@@ -67,15 +67,21 @@ def _open(folder: Path, setup: Setup, resume: bool, overwrite: bool) -> None:
     refuse_busy(folder)
     if resume:
         refuse_other(folder, read_record(folder), setup)
+        _refuse_fewer(folder, setup.config.steps)
         write_record(setup, folder)
         return
     if folder.exists() and not overwrite and latest(folder) is not None:
         raise InvalidInputError(f"'{folder}' holds a run: continue it with --resume, or replace it with --overwrite")
-    check_target(folder, overwrite=overwrite)
-    if folder.exists():
-        remove_folder(folder)
-    with new_folder(folder) as temporary:
+    check_target(folder, overwrite=overwrite, run=True)
+    with new_folder(folder, overwrite=overwrite, run=True) as temporary:
         write_run(setup, temporary)
+
+
+def _refuse_fewer(folder: Path, steps: int) -> None:
+    """Fail where more updates were made than are asked for: they cannot be taken back."""
+    checkpoint = latest(folder)
+    if checkpoint is not None and (made := read_state(checkpoint)["step"]) > steps:
+        raise InvalidInputError(f"'{folder}' has made {made} steps: --steps must be at least that, got {steps}")
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
@@ -89,7 +95,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError("device 'cuda' cannot be used: torch finds no such device")
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=config.device == "cpu",
             mixed_precision="no",  # the loop has its own, and leaves the process as it was
             log_with=config.tracker,
@@ -98,6 +104,11 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     except ValueError as error:
         text = " ".join(str(error).split())
         raise InvalidInputError(f"Accelerate refuses: {text}") from error
+    if config.device not in (None, accelerator.device.type):  # its state is the process's, made once
+        raise InvalidInputError(
+            f"this process has trained on {accelerator.device.type}: a training on {config.device} needs one of its own"
+        )
+    return accelerator
 
 
 def _check_world(config: TrainConfig, world: int) -> None:

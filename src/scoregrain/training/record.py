@@ -43,6 +43,7 @@ def record(setup: Setup) -> dict[str, Any]:
             "shape": list(family.shape),
             "prediction": family.prediction,
             "init": family.init,
+            "trained": family.trained,
             "fingerprint": family.fingerprint(config.seed),
             "config": dict(family.config),
         },
@@ -55,9 +56,13 @@ def record(setup: Setup) -> dict[str, Any]:
             "fingerprint": fingerprint(train.pixels),
         },
         "noise": str(setup.process.noise),
-        "rotation": None if setup.rotation is None else fingerprint(setup.rotation.core),
+        "rotation": None if setup.rotation is None else _rotation_word(setup.rotation),
         "training": {name: getattr(config, name) for name in _PLAIN},
     }
+
+
+def _rotation_word(rotation: Rotation) -> str:
+    return "/".join(fingerprint(part) for part in (rotation.core, rotation.basis) if part is not None)
 
 
 def write_run(setup: Setup, folder: Path) -> None:
@@ -99,6 +104,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise InvalidInputError(
             f"'{folder}' holds {what}, expected a run of format {FORMAT}, as scoregrain train writes it"
         )
+    if not all(isinstance(found.get(name), dict) for name in ("model", "data", "training")):
+        raise damaged(folder, LookupError("config.json lacks what was trained"))
     return dict(found)
 
 
@@ -119,7 +126,8 @@ def read_config(folder: Path, found: Mapping[str, Any], family: NetworkFamily | 
         if options.get("value_range") is not None:
             options["value_range"] = tuple(options["value_range"])
         law, source = read_law(folder / "law"), data["source"]
-        recorded = tuple(model["shape"]), model["prediction"], model["init"], model["name"], model["config"]
+        recorded = tuple(model["shape"]), model["prediction"], model["init"], model["name"], dict(model["config"])
+        rotated = found["rotation"] is not None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise damaged(folder, error) from error
     if family is None:
@@ -132,7 +140,7 @@ def read_config(folder: Path, found: Mapping[str, Any], family: NetworkFamily | 
         model=family,
         data=law or source,
         noise=load_noise(folder / "noise"),
-        rotation=Rotation.load(folder / "rotation") if found["rotation"] is not None else None,
+        rotation=Rotation.load(folder / "rotation") if rotated else None,
         out=folder,
         **{key: value for key, value in options.items() if key in _PLAIN},
     )
@@ -144,6 +152,10 @@ def refuse_other(folder: Path, found: Mapping[str, Any], setup: Setup) -> None:
     Raises:
         InvalidInputError: Names the first difference.
     """
+    if found["model"].get("trained") and not setup.family.trained:  # its folder holds no copy of where it began
+        raise InvalidInputError(
+            f"'{folder}' began with trained weights: continue it with the words it was begun with, and --resume"
+        )
     mine = json.loads(json.dumps(record(setup), default=str))
     for name, key, here, there in _differences(mine, found):
         if name == "training" and key in OPERATIONAL and not (key == "steps" and _steps_matter(setup.config)):
@@ -158,8 +170,7 @@ def _differences(mine: Mapping[str, Any], found: Mapping[str, Any]) -> list[tupl
     """Entries that differ, as (section, key, mine, found), in the order of the record; versions do not count."""
     pairs: list[tuple[str, str, Any, Any]] = []
     for name in ("model", "data", "training"):
-        theirs = found.get(name) or {}
-        pairs += [(name, key, value, theirs.get(key)) for key, value in mine[name].items() if _counts(name, key)]
+        pairs += [(name, key, value, found[name].get(key)) for key, value in mine[name].items() if _counts(name, key)]
     pairs += [(name, "", mine[name], found.get(name)) for name in ("noise", "rotation")]
     return [pair for pair in pairs if pair[2] != pair[3]]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from scoregrain._errors import InvalidInputError
 from scoregrain._random import stream
 from scoregrain.align import Rotation
-from scoregrain.datasets import Images, Law, Split, data_name, is_law, load_split, parse_law, split_images
+from scoregrain.datasets import Images, Law, Split, is_law, load_split, parse_law, split_images
+from scoregrain.datasets.images import check_limit
 from scoregrain.diffusion import DiffusionProcess
 from scoregrain.models import NetworkFamily
 from scoregrain.models.family import tensor_bytes
@@ -132,21 +133,24 @@ def find_split(config: TrainConfig, shape: tuple[int, ...], law: Law | None) -> 
                     f"'{part.name}' holds arrays {part.shape}, the network takes {shape}:"
                     " load_split(source, shape=...) fits them"
                 )
+        if not len(split.held_out):
+            raise InvalidInputError(f"nothing of '{split.held_out.name}' is held out: the loss is measured on it")
         return split
     assert not isinstance(data, Law)
     return load_split(
-        data if isinstance(data, str | Tensor) else Path(data),
+        Path(data) if isinstance(data, os.PathLike) else data,
         shape=shape,
         value_range=config.value_range,
         limit=config.limit,
         seed=config.seed,
         held_out=config.held_out,
-        enlarge=config.enlarge or data == "digits",  # they are there to try things out
+        enlarge=config.enlarge or source_word(config) == "digits",  # they are there to try things out
     )
 
 
 def _drawn(law: Law, shape: tuple[int, ...], config: TrainConfig) -> Split:
     """Arrays of a law to train on, and fresh ones."""
+    check_limit(config.limit)
     if law.shape != shape:
         raise InvalidInputError(f"the law '{law.name}' is of arrays {law.shape}, the network takes {shape}")
     counts = {"data": config.limit or DRAWN, "held-out data": DRAWN}
@@ -177,13 +181,4 @@ def fingerprint(pixels: Tensor) -> str:
 def source_word(config: TrainConfig) -> str | None:
     """Return the words that name the data, None for data in memory."""
     data = config.data
-    if isinstance(data, Law | Images | Split | Tensor) or data is None:
-        return None
-    return os.fspath(data)
-
-
-def stem(config: TrainConfig, family: NetworkFamily) -> str:
-    """Return how the folder of a training is called by default."""
-    data = config.data
-    name = getattr(data, "name", None) or (data_name(data) if isinstance(data, str | Path | Tensor) else "data")
-    return f"train-{family.name}-{name}"
+    return os.fspath(data) if isinstance(data, str | os.PathLike) else None

@@ -1,7 +1,7 @@
 """The trainer: one loop on Accelerate for any network, process and rotation (ARCHITECTURE 4, "Randomness").
 
 Interrupted and resumed, a training gives the bits of one that was not; several processes give what one gives on the
-joint batch, up to the order in which gradients are added.
+joint batch, up to the order in which gradients are added, but for layers that draw or look across the batch.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 HELD_OUT = 512
 """Held-out arrays on which the loss is measured at every checkpoint."""
 
-PICTURED = 16
-"""Samples in a picture."""
+PICTURED, PICTURED_STEPS = 16, 50
+"""Samples in a picture, and the sampler's steps, if the process has so many."""
 
 
 class Trainer:
@@ -92,19 +92,20 @@ class Trainer:
         while self.step < until:
             meter.add(*self._update(self.step))
             self.step += 1
-            last = self.step == config.steps
-            checkpoint = last or stop.asked or self.step % config.checkpoint_every == 0
-            if checkpoint or self.step % config.log_every == 0:
+            last, asked = self.step == config.steps, stop.asked  # read once: a signal may come at any moment
+            checkpoint = last or asked or self.step % config.checkpoint_every == 0
+            pictured = not (last or asked) and config.sample_every > 0 and self.step % config.sample_every == 0
+            if checkpoint or pictured or self.step % config.log_every == 0:
                 line = self._line(meter)
                 self._write(line, checkpoint)
                 show(line)
+                if pictured:
+                    self._picture()
                 meter.clear()
-            if stop.asked:
+            if asked:
                 raise KeyboardInterrupt(
                     f"interrupted; step {self.step} is kept in '{self.folder}', continue with --resume"
                 )
-            if config.sample_every and self.step % config.sample_every == 0 and not last:
-                self._picture()
 
     def _update(self, k: int) -> tuple[Tensor, Tensor]:
         """Make update k; return this process's loss and the norm of the gradient."""
@@ -188,12 +189,18 @@ class Trainer:
         """Samples from the same ξ every time."""
         if not self.accelerator.is_main_process:
             return
+        try:
+            save_grid(self._samples(), self.folder / "samples" / f"step-{self.step:08d}.png")
+        except ScoregrainError as error:
+            raise ScoregrainError(f"no picture can be drawn at step {self.step}: {error}; {self._kept()}") from error
+
+    def _samples(self) -> Tensor:
         from scoregrain.diffusion import sample
 
+        process, generator = self.setup.process, stream(self.config.seed, "pictures")
+        steps = min(PICTURED_STEPS, process.num_steps)
         with self._evaluated() as model:
-            generator = stream(self.config.seed, "pictures")
-            x = sample(model, self.setup.process, PICTURED, self.setup.family.shape, generator=generator).cpu()
-        save_grid(x, self.folder / "samples" / f"step-{self.step:08d}.png")
+            return sample(model, process, PICTURED, self.setup.family.shape, steps=steps, generator=generator).cpu()
 
     def _finish(self) -> None:
         if self.accelerator.is_main_process:
@@ -231,9 +238,12 @@ class Trainer:
                 f"the network '{self.setup.family.name}' holds the levels of {known} steps: timesteps must be {known},"
                 f" not {self.config.timesteps}"
             )
+        if not any(p.requires_grad for p in self.network.parameters()):
+            raise InvalidInputError(f"all parameters of the network '{self.setup.family.name}' are frozen")
         x = torch.zeros(2, *self.setup.family.shape, device=self.device)
+        first_and_last = torch.tensor([0, self.config.timesteps - 1], device=self.device)
         with torch.no_grad():
-            evaluate(self.network.eval(), x, torch.zeros(2, dtype=torch.long, device=self.device))
+            evaluate(self.network.eval(), x, first_and_last)
         self.network.train()
 
     @property
