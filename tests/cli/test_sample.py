@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scoregrain.training import Run
@@ -53,6 +54,11 @@ def test_the_samples_are_those_of_the_library_and_not_of_the_batch(command, fold
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, Run.load(run).sample(6, steps=5, seed=3).numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[:4], samples(folder / "b"), rtol=1e-4, atol=1e-5)
+
+
+def test_samples_that_blow_up_are_a_hundred_percent_outside(command, monkeypatch, run):
+    monkeypatch.setattr(Run, "sample", lambda *_, **__: torch.full((2, 1, 16, 16), 9.0))
+    assert "\n100 % of the values lie outside [-1, 1]" in command.runs("sample", run, "-n", "2").out
 
 
 @pytest.mark.usefixtures("run")

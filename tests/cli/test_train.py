@@ -36,6 +36,13 @@ def test_a_training_writes_a_run_that_loads(train, folder):
     assert (run.step, run.sample(3, steps=2).shape) == (6, (3, 1, 6, 6))
 
 
+def test_the_next_command_that_is_told_works(train, command):
+    assert train().out.splitlines()[-1] == f"run: run (next: scoregrain evaluate run --model {TINY[0]})"
+    command.refuses("train", "run", "--resume", code=2, saying="repeat the words that began the run, with --resume")
+    command.runs("train", "dit-16/8", *QUICK, "--steps", "1", "--out", "preset")
+    assert command("train", "preset", "--resume").out.endswith("(next: scoregrain evaluate preset)\n")
+
+
 def test_one_seed_gives_one_training_and_another_seed_another(train, folder):
     for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         assert train("--seed", seed, out=out).code == 0
@@ -55,6 +62,7 @@ def test_a_run_is_continued_by_its_folder_alone(command, folder):
         assert torch.equal(parts.model.state_dict()[name], value), name
     said = "'parts' is continued as it was begun: --learning-rate cannot be given with it"
     command.refuses("train", "parts", "--resume", "--learning-rate", "0.1", code=2, saying=said)
+    command.refuses("train", "parts", "--steps", "8", code=2, saying="'parts' is a run: continue it with --resume")
 
 
 def test_what_is_said_counts_even_where_it_is_the_default(command, folder):

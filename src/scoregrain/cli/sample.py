@@ -75,7 +75,7 @@ class Sample:
         return "\n".join(
             [
                 f"{self.n} samples of {run.name} (step {run.step}), {self.sampler} with {self.steps} steps",
-                f"{100 * outside:.2g} % of the values lie outside [-1, 1]; samples.npz holds them as they are",
+                f"{100 * outside:.3g} % of the values lie outside [-1, 1]; samples.npz holds them as they are",
                 f"written to {target}",
             ]
         )

@@ -40,7 +40,7 @@ class Train:
     """Forward noise such as power-law:alpha=-0.06, or a saved one: ./DIR."""
 
     rotation: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """A rotation that scoregrain align wrote; the network sees the data rotated."""
+    """A rotation that scoregrain align wrote: the folder rotation in its own. The network sees the data rotated."""
 
     steps: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
     """Updates of the parameters."""
@@ -148,7 +148,9 @@ class Train:
 
     def run(self) -> str:
         """Train, return where the run lies and how its loss ended."""
-        continued = self.resume and not self.trained and _is_run(self.model)
+        continued = not self.trained and _is_run(self.model)
+        if continued and not self.resume:
+            raise InvalidInputError(f"'{self.model}' is a run: continue it with --resume, or name a model")
         config = self._continued() if continued else self._config()
         if self.resume and config.out is None:
             raise InvalidInputError("--resume needs the run to continue: name its folder with --out, or as MODEL")
@@ -198,12 +200,14 @@ class Train:
         numbers = {"out": str(run.folder), "run": run.name, "step": run.step, **last}
         if self.json:
             return json.dumps(numbers)
+        own = run.record["model"]["config"].get("build")  # code of the user's, which no run folder may call
+        again = "" if own is None else f" --model {own}"
         held_out = last.get("held_out_loss")
         beside = "" if held_out is None else f", {held_out:.4g} on held-out data"
         return "\n".join(
             [
                 f"trained {run.name}: {run.step} steps, loss {last.get('loss', float('nan')):.4g}{beside}",
-                f"run: {run.folder} (next: scoregrain evaluate {run.folder})",
+                f"run: {run.folder} (next: scoregrain evaluate {run.folder}{again})",
             ]
         )
 

@@ -49,5 +49,6 @@ def rebuild_family(
         described = {"_class_name": kind.removeprefix("diffusers."), **arguments}
         return NetworkFamily.from_config(described, shape=tuple(shape), prediction=prediction, init=init, name=name)
     raise InvalidInputError(
-        f"the network '{name}' was built by code that no file may name: give its family again (--model)"
+        f"the network '{name}' was built by code that no file may name: give its family again (--model); to train on,"
+        " repeat the words that began the run, with --resume"
     )
