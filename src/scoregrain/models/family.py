@@ -192,14 +192,18 @@ class NetworkFamily:
                 network.train(training)
         return network, redrawn
 
-    def fingerprint(self, seed: int = 0) -> str:
+    def fingerprint(self, seed: int = 0, steps: int = 1000) -> str:
         """Hash of shape, prediction, init policy, parameters and output of network 0: equal families, equal hash.
 
         Of the output only the size to three digits counts, which no kind of device changes.
+
+        Args:
+            seed: Of the network.
+            steps: It is evaluated at t below this; networks with tables of their own know no others.
         """
         network = self.construct(seed, 0)
         with torch.no_grad():
-            size = evaluate(network, *random_input(network, self.shape, "fingerprint", count=2)).double().norm()
+            size = evaluate(network, *random_input(network, self.shape, "fingerprint", count=2, steps=steps)).double().norm()
         digest = hashlib.sha256(repr((self.shape, self.prediction, self.init, f"{size:.2e}")).encode())
         for name, value in network.state_dict().items():
             digest.update(name.encode())
@@ -339,10 +343,12 @@ def last_layer(network: nn.Module, shape: tuple[int, ...]) -> str | None:
 LINEAR_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def random_input(network: nn.Module, shape: tuple[int, ...], name: str, count: int = 1) -> tuple[Tensor, Tensor]:
+def random_input(
+    network: nn.Module, shape: tuple[int, ...], name: str, count: int = 1, steps: int = 1000
+) -> tuple[Tensor, Tensor]:
     """A fixed Gaussian input ``(count, *shape)`` and noise levels ``(count,)`` for checks of a network."""
     parameter = next(network.parameters())
     generator = stream(0, name)
     x = torch.randn(count, *shape, generator=generator, dtype=torch.float64)
-    t = torch.randint(0, 1000, (count,), generator=generator)
+    t = torch.randint(0, steps, (count,), generator=generator)
     return x.to(parameter.device, parameter.dtype), t.to(parameter.device)

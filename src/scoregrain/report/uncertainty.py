@@ -34,7 +34,7 @@ def mean_share_error(share: float, natural: float, geometry: Geometry, data: Geo
     mean = mean_image(pixels)
     networks = 0.0
     if geometry.sketch is not None:
-        some = pixels[:_SOME].double()
+        some = pixels[torch.linspace(0, len(pixels) - 1, min(_SOME, len(pixels))).long()].double()  # in no order
         networks = _delete_one(
             geometry, lambda g: float(g.operator.quadratic(mean) / g.operator.quadratic(some).mean())
         )

@@ -44,7 +44,7 @@ def record(setup: Setup) -> dict[str, Any]:
             "prediction": family.prediction,
             "init": family.init,
             "trained": family.trained,
-            "fingerprint": family.fingerprint(config.seed),
+            "fingerprint": family.fingerprint(config.seed, min(config.timesteps, 1000)),
             "config": dict(family.config),
         },
         "data": {

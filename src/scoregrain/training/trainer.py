@@ -178,7 +178,9 @@ class Trainer:
 
     def _held_out_loss(self) -> float:
         """The loss of the sampled weights on held-out arrays, with steps and ξ that never change."""
-        held_out, seed, process = self.setup.split.held_out.pixels[:HELD_OUT], self.config.seed, self.setup.process
+        seed, process, pixels = self.config.seed, self.setup.process, self.setup.split.held_out.pixels
+        order = torch.randperm(len(pixels), generator=stream(seed, "held-out arrays"))  # data may be sorted by class
+        held_out = pixels[order[:HELD_OUT]]
         batch = Batches(held_out, len(held_out), process.num_steps, stream_seed(seed, "held-out loss"))[0]
         count = -(-len(held_out) // self.config.batch_size)
         with self._evaluated() as model, torch.no_grad():
