@@ -221,9 +221,9 @@ def test_a_folder_that_exists_is_kept(train, command, folder):
     [
         (("--learning-rate", "0.5"), "learning_rate 0.001, now it is 0.5"),
         (("--noise", "power-law:alpha=-0.06"), "noise 'white', now it is 'power-law:alpha=-0.06'"),
-        (("--seed", "3"), "network"),
+        (("--seed", "3"), "seed 0, now it is 3"),
         (("--batch-size", "2"), "batch_size 4, now it is 2"),
-        (("--limit", "7"), "count"),
+        (("--limit", "7"), "limit None, now it is 7"),
     ],
 )
 def test_a_run_is_not_continued_as_another(train, command, words, said):

@@ -36,7 +36,7 @@ def again(folder, **changes):
 
 OTHER = {
     "learning_rate": ({"learning_rate": 2e-3}, "learning_rate 0.001, now it is 0.002"),
-    "seed": ({"seed": 1}, "another network (fingerprint "),
+    "seed": ({"seed": 1}, "seed 0, now it is 1"),
     "batch_size": ({"batch_size": 4}, "batch_size 8, now it is 4"),
     "ema": ({"ema": 0}, "ema 0.999, now it is 0"),
     "prediction": ({"prediction": "sample"}, "prediction"),
@@ -46,7 +46,7 @@ OTHER = {
     "no rotation": ({"rotation": None}, "now it is None"),
     "another rotation": ({"rotation": rotation(seed=1)}, "rotation"),
     "data": ({"data": "rank-one:basis=dct-ii,index=4"}, "another set of arrays (fingerprint "),
-    "fewer data": ({"limit": 50}, "count 60, now it is 50"),
+    "fewer data": ({"limit": 50}, "limit 60, now it is 50"),
     "model": ({"model": LINEAR}, "another network (fingerprint "),
     "init": ({"model": replace(PERCEPTRON, init="unzero-head")}, "init 'as-is', now it is 'unzero-head'"),
 }

@@ -11,7 +11,7 @@ from diffusers.optimization import get_scheduler
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._random import stream_seed
+from scoregrain._random import stream, stream_seed
 from scoregrain.datasets import Images, Split
 from scoregrain.models import MLP, NetworkFamily
 from scoregrain.training import Run, train
@@ -129,8 +129,9 @@ def test_updates_are_those_of_a_plain_loop(tmp_path):
 
 def test_the_held_out_loss_is_that_of_the_sampled_weights_on_arrays_never_trained_on(tmp_path):
     settings = config(out=tmp_path / "run", model=ODD)
-    run, held_out = train(settings), prepare(settings).split.held_out.pixels[:512]
-    batch = Batches(held_out, 512, 50, stream_seed(0, "held-out loss"))[0]
+    run, held_out = train(settings), prepare(settings).split.held_out.pixels
+    order = torch.randperm(len(held_out), generator=stream(0, "held-out arrays"))[:512]
+    batch = Batches(held_out[order], 512, 50, stream_seed(0, "held-out loss"))[0]
     with torch.no_grad():
         expected = run.process.loss(run.model, batch.x0, batch.t, batch.xi)
     assert run.history[-1]["held_out_loss"] == pytest.approx(float(expected), rel=1e-5)

@@ -169,7 +169,7 @@ def refuse_other(folder: Path, found: Mapping[str, Any], setup: Setup) -> None:
 def _differences(mine: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
     """Entries that differ, as (section, key, mine, found), in the order of the record; versions do not count."""
     pairs: list[tuple[str, str, Any, Any]] = []
-    for name in ("model", "data", "training"):
+    for name in ("training", "model", "data"):  # an option explains more than the hash it changes
         pairs += [(name, key, value, found[name].get(key)) for key, value in mine[name].items() if _counts(name, key)]
     pairs += [(name, "", mine[name], found.get(name)) for name in ("noise", "rotation")]
     return [pair for pair in pairs if pair[2] != pair[3]]
