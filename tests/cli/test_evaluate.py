@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import load_split
+from scoregrain.metrics.baselines import Verdict
 from scoregrain.report import judging
 from scoregrain.training import Run
 from tests.cli.runs import own_run, plain_run
@@ -63,6 +66,7 @@ def test_json_is_the_file(command, folder):
     told = command.runs("evaluate", "run", "-n", "20", "--steps", "2", *QUICK, "--json", "--out", "a").json
     assert told.pop("out") == "a"
     assert told == json.loads((folder / "a" / "evaluation.json").read_text())
+    assert told["verdict"] in get_args(Verdict)
     assert told["method"]["sampler steps"] == 2
 
 
@@ -161,6 +165,60 @@ def test_a_file_of_samples_that_is_no_npz(command, runs, content):
     (runs / "mine.npz").write_bytes(content)
     saying = "mine.npz cannot be read as an .npz file (BadZipFile: File is not a zip file)"
     command.refuses("evaluate", "run", "--samples", "mine.npz", *QUICK, code=2, saying=saying)
+
+
+@pytest.mark.usefixtures("runs", "_plain")
+def test_a_run_as_samples_is_refused_with_the_way_to_samples(command):
+    saying = "--samples 'digits-run' is a run, not samples: scoregrain sample digits-run draws some into a folder"
+    for words in (("run",), ("--data", "digits")):
+        command.refuses("evaluate", *words, "--samples", "digits-run", *QUICK, code=2, saying=saying)
+
+
+@pytest.fixture
+def images_run(folder):
+    """On images in a file."""
+    save("images.npz", train=np.random.default_rng(0).integers(0, 256, (60, 1, 16, 16), dtype=np.uint8))
+    return plain_run(folder / "images-run", data="images.npz", held_out=0.4, limit=None)
+
+
+def name_data(run, source):
+    """As another would have written the run."""
+    record = json.loads((run / "config.json").read_text())
+    record["data"]["source"] = source
+    (run / "config.json").write_text(json.dumps(record))
+
+
+@pytest.mark.usefixtures("_plain")
+def test_the_data_that_a_run_names_are_not_read_unsaid(command, images_run):
+    note = "note: reading the data 'images.npz' that the run names; --data names them otherwise"
+    words = ("evaluate", images_run, "-n", "20", "--steps", "2", *QUICK)
+    assert note in command.runs(*words).err.splitlines()
+    assert "reading the data" not in command.runs(*words, "--data", "images.npz").err
+
+
+@pytest.mark.usefixtures("runs", "_plain")
+def test_what_lies_in_the_run_or_is_embedded_needs_no_note(command):
+    for run in ("run", "digits-run"):
+        assert "reading the data" not in command.runs("evaluate", run, "-n", "20", "--steps", "2", *QUICK).err
+
+
+@pytest.mark.usefixtures("_plain")
+def test_nothing_is_fetched_because_a_run_says_so(command, images_run, monkeypatch):
+    fetched = []
+
+    def fetch(name):
+        fetched.append(name)
+        raise InvalidInputError("the hub was asked")
+
+    monkeypatch.setattr("scoregrain.datasets.sources.open_hub", fetch)
+    name_data(images_run, "someone/images")
+    words = ("evaluate", images_run, "-n", "20", "--steps", "2", *QUICK)
+    saying = ("the run names the Hugging Face data set 'someone/images'", "give it with --data someone/images")
+    command.refuses(*words, code=2, saying=saying)
+    assert fetched == []
+    command.refuses(*words, "--data", "someone/images", code=2, saying="the hub was asked")
+    assert fetched == ["someone/images"]
+    assert command(*words, "--data", "images.npz").code == 0  # they may lie here too
 
 
 @pytest.mark.usefixtures("runs")

@@ -144,7 +144,7 @@ def test_other_bad_arguments_are_refused(numbered):
         load_split(numbered, limit=1)
     with pytest.raises(InvalidInputError, match="8×8 are smaller than the model's 28×28"):
         load_split("digits", (1, 28, 28), enlarge=False)
-    with pytest.raises(InvalidInputError, match="3 images cannot be split"):
+    with pytest.raises(InvalidInputError, match=r"^3 images cannot be split with held_out=2 \(--held-out\): "):
         load_split(numbered[:3], held_out=2)
 
 
@@ -158,6 +158,11 @@ def test_loaded_images_are_split_as_their_source_is(numbered, held_out):
         assert part.labels.tolist() == chosen(part)
         assert part.notes == ("First.", *expected.notes)
         assert part.name == "numbers"
+
+
+def test_one_image_is_one_image(numbered):
+    with pytest.raises(InvalidInputError, match=r"^1 image cannot be split"):
+        load_split(numbered[:1])
 
 
 def test_too_few_loaded_images_are_refused(numbered):

@@ -1,13 +1,14 @@
 """Trivial generators against the laws they should have; every sentence of the verdict."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
 from scoregrain._errors import InvalidInputError
 from scoregrain._random import stream
-from scoregrain.metrics.baselines import Judgement, judge, make_baselines, verdict
+from scoregrain.metrics.baselines import Judgement, Verdict, decide, judge, make_baselines, verdict
 from scoregrain.metrics.gaussian import gaussian_w2
 from scoregrain.metrics.sliced import sliced_wasserstein
 
@@ -134,6 +135,12 @@ SENTENCES = [
         f"no better than {MATCHED}: 0.3 ± 0.3 against 0.15 ± 0.01 for {MATCHED}",
     ),
     (0.12, 1.0, ALL, "no better than generating nothing: 0.12 ± 1 against 1 ± 0.01 for all zeros"),
+    (
+        0.01,
+        0.01,
+        ALL,
+        f"nearer to the target than fresh arrays are, which is no merit: 0.01 ± 0.01 against 0.1 ± 0.01 for {FRESH}",
+    ),
     (0.5, 0.01, {"zeros": (1.0, 0.01)}, "better than every trivial baseline"),
     (0.5, 0.01, {}, "compared with no trivial baseline"),
     (
@@ -150,6 +157,34 @@ SENTENCES = [
 @pytest.mark.parametrize(("value", "error", "baselines", "sentence"), SENTENCES)
 def test_the_verdict_says_what_the_numbers_say(value, error, baselines, sentence):
     assert verdict(value, error, baselines) == sentence
+
+
+# what each sentence begins with, where its word is another
+BEGINNINGS = {
+    "nearer than resample": "nearer to the target",
+    "worse than nothing": "worse than generating nothing",
+    "no better than nothing": "no better than generating nothing",
+    "no better than moment-matched Gaussian": f"no better than {MATCHED}",
+    "not distinguishable from resample": f"not distinguishable from {FRESH}",
+}
+
+
+@pytest.mark.parametrize(("value", "error", "baselines", "sentence"), SENTENCES)
+def test_the_word_is_that_of_the_sentence(value, error, baselines, sentence):
+    word = decide(value, error, baselines)
+    assert FURTHER in sentence if word == "further than resample" else sentence.startswith(BEGINNINGS.get(word, word))
+
+
+def test_every_word_is_said_of_some_numbers():
+    assert {decide(*case[:3]) for case in SENTENCES} == set(get_args(Verdict))
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(0.071, "not distinguishable from resample"), (0.05, "nearer than resample")]
+)
+def test_nearer_is_by_more_than_three_standard_errors(value, word):
+    assert decide(value, 0.0, ALL) == word
+    assert decide(value, 0.02, ALL) == "not distinguishable from resample"
 
 
 @pytest.mark.parametrize("bad", [(math.nan, 0.1), (0.1, math.nan), (-0.1, 0.1), (0.1, -0.1)])

@@ -1,5 +1,6 @@
 """The result of ``evaluate``: JSON, folder, page."""
 
+import base64
 import json
 import re
 
@@ -9,6 +10,7 @@ import torch
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.datasets import Images, Split
 from scoregrain.report import evaluate
+from scoregrain.report.evaluation_figures import distance_figure
 from scoregrain.report.evaluation_html import render
 from scoregrain.report.evaluation_words import ORDER
 from tests.report.judged import QUICK, draws, judged, law, split
@@ -81,6 +83,39 @@ def test_the_page_says_the_verdict_first_and_shows_every_baseline(found, page):
         assert page.count(f"<th>{name} (120)</th>") == 2
     assert "Nearest training arrays" in page
     assert "scoregrain evaluate &lt;run&gt;" in page
+
+
+def test_a_frechet_distance_is_named_with_its_counts_wherever_it_stands():
+    pixels = draws(law(), 400)
+    found = judged(pixels[:120] + 3, split(pixels, 300), features="pixels")
+    name, page = "FD-pixels (120 vs 100)", render(found)
+    assert f"<td>{name}</td>" in page  # the table
+    assert f"{name}: " in page  # the sentence
+    assert page.count("FD-pixels") == page.count(name) >= 3
+    assert name in [each["name"] for each in found.summary()["distances"]]
+    assert any(line.startswith(f"{name}  ") for line in found.lines)
+    assert all(name in line for line in found.lines if "FD-" in line)
+    drawn = base64.b64decode(distance_figure(found.distances).partition("base64,")[2]).decode()
+    assert drawn.count("FD-pixels") == drawn.count(name)
+    assert f"{name}, against" not in drawn
+
+
+def modes_section(outside):
+    pixels, labels = draws(law(), 200), torch.arange(200) % 2
+    data = Split(Images(pixels[:150], "set", labels=labels[:150]), Images(pixels[150:], "set", labels=labels[150:]))
+    found = judged(pixels[:50] + 9 * outside, data)
+    return found.summary()["modes"]["covered"], render(found).partition("<h2>Modes</h2>")[2].partition("</section>")[0]
+
+
+def test_no_mode_is_covered_or_not_where_nothing_can_be_said_of_them():
+    covered, section = modes_section(outside=True)
+    assert "so that nothing can be said of their modes" in section
+    assert covered is None
+    assert section.count("<td>–</td>") == 2
+    assert "<td>yes</td>" not in section
+    covered, section = modes_section(outside=False)
+    assert covered == [True, True]
+    assert section.count("<td>yes</td>") == 2
 
 
 def test_every_picture_has_a_text(page):

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import Gaussian, GaussianMixture, Images, RankOne, Sphere, Split, probing_basis
 from scoregrain.diffusion import DiffusionProcess, GaussianScore
 from scoregrain.geometry import data_geometry
-from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS
+from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, Verdict
 from scoregrain.models import NetworkFamily
 from scoregrain.operators import DiagonalOperator
 from scoregrain.report import evaluate
@@ -92,6 +93,17 @@ def test_the_direction_of_a_rank_one_law_is_judged_apart():
     found = along(judged(torch.zeros(400, *SHAPE), data))["v of the law"]
     assert found.samples.value == pytest.approx(4, abs=4 * found.samples.error)
     assert found.baselines[WHITE].value == pytest.approx(3, abs=4 * found.baselines[WHITE].error)
+
+
+def test_the_direction_of_a_law_is_not_there_twice():
+    """The leading direction of the data is the law's own, of either sign."""
+    turned = RankOne(-DIRECTION)
+    for data in (RankOne(DIRECTION), turned):
+        assert list(along(judged(draws(data), data))) == ["v of the law", "mean difference"]
+    other = data_geometry(draws(law(), 5000))
+    names = list(along(judged(draws(turned), turned, geometry=other)))
+    assert names[0] == "v of the law"
+    assert any(name.startswith("SAD ") for name in names)
 
 
 def test_energies_are_those_of_the_law():
@@ -184,7 +196,8 @@ def test_the_target_itself_as_samples_is_noticed():
     assert found.warnings == (
         "The samples seem to hold some of the held-out arrays themselves: no fresh arrays are as near.",
     )
-    assert "nearer to the target than fresh arrays are, which is no merit: 0 against" in found.headline
+    assert found.summary()["verdict"] == "nearer than resample"
+    assert "nearer to the target than fresh arrays are, which is no merit: 0 ± 0 against" in found.headline
     assert judged(draws(law(), 200, seed=5), data).warnings == ()
 
 
@@ -225,8 +238,34 @@ def test_samples_whose_black_is_zero_are_noticed():
 def test_one_sample_that_blew_up_does_not_widen_the_error_until_all_is_well():
     samples = draws(law())
     samples[7] *= 4
-    said = next(line for line in judged(samples, law(), features="pixels").lines if line.startswith("FD-pixels: "))
+    said = next(line for line in judged(samples, law(), features="pixels").lines if line.startswith("FD-pixels ("))
     assert "not distinguishable" not in said
+
+
+def test_every_distance_has_one_of_the_documented_words():
+    told = judged(torch.zeros(300, *SHAPE), law(), features="pixels").summary()
+    words = {each["name"]: each["verdict"] for each in told["distances"]}
+    assert told["verdict"] == words["sliced Wasserstein"] == "no better than nothing"
+    assert words["FD-pixels (300 vs 300)"] == "no better than nothing"
+    assert words["log-spectral distance"] == "no better than nothing"  # infinite, as that of nothing
+    assert words["max-sliced Wasserstein"] is None  # a maximum has no error
+    assert set(words.values()) | {each["verdict"] for each in told["directions"]} <= {*get_args(Verdict), None}
+
+
+def test_the_word_and_the_sentence_of_a_judgement_agree():
+    line = RankOne(DIRECTION)
+    blown_up, fresh, shifted = (
+        judged(5 * draws(law()), law()),
+        judged(draws(law()), law()),
+        judged(draws(line) + 0.2, line),
+    )
+    assert blown_up.summary()["verdict"] == "worse than nothing"
+    assert "worse than generating nothing" in blown_up.headline
+    assert fresh.summary()["verdict"] == "not distinguishable from resample"
+    by_name = {each["name"]: each["verdict"] for each in shifted.summary()["distances"]}
+    # of means and covariances alone, a Gaussian that has them is no bar
+    assert by_name["sliced Wasserstein"] == "no better than moment-matched Gaussian"
+    assert by_name["Gaussian W₂"] == "further than resample"
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -344,7 +383,7 @@ def test_a_run_and_what_does_not_fit_it():
 
 def test_baselines_stand_beside_every_distance():
     found = judged(draws(law()), law(), features="random")
-    assert [each.name for each in found.distances][-1] == "FD-random-conv"
+    assert [each.name for each in found.distances][-1] == "FD-random-conv (300 vs 300)"
     for each in (*found.distances, *found.directions):
         assert list(each.scores) == [SAMPLES, RESAMPLE, ZEROS, WHITE, GAUSSIAN]
     assert f"{SAMPLES} (300)" in found.lines[0]
@@ -353,7 +392,7 @@ def test_baselines_stand_beside_every_distance():
 def test_what_the_sliced_distance_is_blind_to_other_features_may_see():
     found = judged(draws(law()), law(), features="pixels")
     assert [each.decisive for each in found.distances] == [True, False, False, False, True]
-    assert "FD-pixels: not distinguishable from a fresh resample" in "\n".join(found.lines)
+    assert "FD-pixels (300 vs 300): not distinguishable from a fresh resample" in "\n".join(found.lines)
 
 
 def test_no_features_without_torchmetrics(monkeypatch):

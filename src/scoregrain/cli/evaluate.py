@@ -15,13 +15,15 @@ from scoregrain._errors import InvalidInputError
 from scoregrain._folders import check_target, free_folder
 from scoregrain.cli.laws import find_law
 from scoregrain.cli.options import say_note
-from scoregrain.cli.runs import load_run, read_samples, run_name
+from scoregrain.cli.runs import is_run, load_run, read_samples, run_name
 from scoregrain.datasets import Law, data_name
+from scoregrain.datasets.sources import is_fetched
 from scoregrain.geometry import Geometry
 from scoregrain.report.evaluation import Evaluation
 from scoregrain.report.judging import evaluate
 from scoregrain.report.material import LEAST
 from scoregrain.training import Run
+from scoregrain.training.setup import source_word
 
 NO_FEATURES = "none"
 
@@ -86,6 +88,8 @@ class Evaluate:
         """Judge, write the folder, return the verdict and the distances."""
         self._check()
         run = None if self.folder is None else load_run(self.folder, self.model, self.device)
+        if run is not None and self.data is None:
+            _tell_data(run)
         name = run_name(self.folder) if self.folder is not None else data_name(self.samples or "")
         target = self.out or free_folder(f"evaluate-{name}")
         check_target(target, overwrite=self.overwrite)
@@ -108,6 +112,11 @@ class Evaluate:
         drawing = [name for name in ("sampler", "steps") if getattr(self, name) != getattr(Evaluate, name)]
         if self.samples is not None and drawing:
             raise InvalidInputError(f"--samples are drawn already: --{drawing[0]} would have no effect")
+        if self.samples is not None and is_run(self.samples):
+            raise InvalidInputError(
+                f"--samples '{self.samples}' is a run, not samples: scoregrain sample {self.samples} draws some into a"
+                " folder, which is given here"
+            )
         if self.features not in ("random", "pixels", NO_FEATURES):
             raise InvalidInputError(f"--features is '{self.features}', expected random, pixels or {NO_FEATURES}")
 
@@ -115,8 +124,9 @@ class Evaluate:
         geometry = None if self.geometry is None else Geometry.load(self.geometry)
         samples = self._samples(None if run is None else run.shape)
         data: str | Law | None = self.data
-        if run is None and samples is not None and self.data is not None:
-            data = find_law(self.data, tuple(samples.shape[1:])) or self.data
+        shape = run.shape if run is not None else None if samples is None else tuple(samples.shape[1:])
+        if self.data is not None and shape is not None:
+            data = find_law(self.data, shape) or self.data
         return evaluate(
             run,
             samples,
@@ -139,3 +149,20 @@ class Evaluate:
         for note in notes:
             say_note(f"samples: {note}")
         return samples
+
+
+def _tell_data(run: Run) -> None:
+    """Say which data are read because a run folder names them; for such a name nothing is fetched from elsewhere.
+
+    Raises:
+        InvalidInputError: They are no file or folder, but may be on the Hugging Face hub.
+    """
+    named = source_word(run.config)
+    if named is None or named == "digits" or run.law is not None:
+        return
+    if is_fetched(named):
+        raise InvalidInputError(
+            f"the run names the Hugging Face data set '{named}' (no file or folder here is called so), which is not"
+            f" fetched unasked: give it with --data {named}, or say where the data are now"
+        )
+    say_note(f"reading the data '{named}' that the run names; --data names them otherwise")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import Law, RankOne, is_law, parse_law
 from scoregrain.geometry import Geometry
@@ -14,7 +16,8 @@ def find_law(word: str, shape: tuple[int, ...]) -> Law | None:
 
     ``rank-one:geometry=DIR,index=K`` lies along direction K of a measured geometry, in descending order of the
     eigenvalues; where that is identified only together with others, along a random one in the span of its cluster
-    (ARCHITECTURE 7, rule 2).
+    (ARCHITECTURE 7, rule 2). It is called by these words, of the path DIR by the folder's name alone: model cards,
+    which are published, name it.
 
     Raises:
         InvalidInputError: A law that is spelt wrongly, a geometry of another shape, or an index it has not.
@@ -33,7 +36,8 @@ def _along_geometry(word: str, shape: tuple[int, ...]) -> Law:
         raise InvalidInputError(f"'{folder}' is the geometry of arrays {geometry.shape}, the network takes {shape}")
     if k >= geometry.known:
         raise InvalidInputError(f"'{folder}' knows the directions 0 to {geometry.known - 1}, not {k}")
+    name = f"{GEOMETRY}{os.path.basename(os.path.abspath(folder))},index={k}"
     cluster = next((c for c in geometry.clusters if k in c.indices), None)
     if cluster is None or len(cluster.indices) == 1:
-        return RankOne(geometry.direction(k))
-    return RankOne.in_span(geometry.eigenvectors[:, list(cluster.indices)], shape, seed=k)
+        return RankOne(geometry.direction(k), name=name)
+    return RankOne.in_span(geometry.eigenvectors[:, list(cluster.indices)], shape, seed=k, name=name)

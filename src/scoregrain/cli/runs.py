@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ def load_run(folder: Path, model: str | None, device: str | None) -> Run:
         raise InvalidInputError(f"--model is for networks of your own (file.py:function); '{model}' is a preset")
     family = resolve_model(model, shape=tuple(shape), prediction=prediction, init=init)
     return Run.load(folder, family=family, device=place)
+
+
+def is_run(word: str) -> bool:
+    """Does the word name a run folder? Presets win over paths."""
+    if is_preset(word) or not os.path.isdir(word):
+        return False
+    try:
+        return bool(read_record(Path(word)))
+    except InvalidInputError:
+        return False
 
 
 def run_name(folder: Path) -> str:

@@ -98,7 +98,9 @@ def find_images(
         InvalidInputError: unknown, a model, too few, all zero, or of no shape that fits.
     """
     if is_preset(word) or is_geometry(word):
-        raise InvalidInputError(f"'{word}' is a model, expected data: digits, an .npz file or a folder of images")
+        raise InvalidInputError(
+            f"'{word}' is a model, expected data: digits, an .npz file, a folder of images or a Hugging Face name"
+        )
     if limit < 2:
         raise InvalidInputError(f"--images is {limit}, expected at least 2")
     images = load_images(word, shape=shape, value_range=value_range, limit=limit, seed=seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from scoregrain.cli.laws import find_law
 from scoregrain.cli.model import find_schedule, is_preset, resolve_model
 from scoregrain.cli.options import say_note
 from scoregrain.cli.ranks import is_leading
+from scoregrain.cli.runs import is_run
 from scoregrain.training import Run, TrainConfig, train
 from scoregrain.training.record import OPERATIONAL, read_config, read_record
 
@@ -148,7 +148,7 @@ class Train:
 
     def run(self) -> str:
         """Train, return where the run lies and how its loss ended."""
-        continued = not self.trained and _is_run(self.model)
+        continued = not self.trained and is_run(self.model)
         if continued and not self.resume:
             raise InvalidInputError(f"'{self.model}' is a run: continue it with --resume, or name a model")
         config = self._continued() if continued else self._config()
@@ -210,13 +210,3 @@ class Train:
                 f"run: {run.folder} (next: scoregrain evaluate {run.folder}{again})",
             ]
         )
-
-
-def _is_run(word: str) -> bool:
-    """Does the word name a run folder? Presets win over paths."""
-    if is_preset(word) or not os.path.isdir(word):
-        return False
-    try:
-        return bool(read_record(Path(word)))
-    except InvalidInputError:
-        return False

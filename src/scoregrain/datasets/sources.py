@@ -46,6 +46,11 @@ def open_source(source: Source, value_range: Range | None, signals: bool) -> Ope
     return opened
 
 
+def is_fetched(source: str | Path) -> bool:
+    """Is it no file, folder or law, but of the form of a name on the hub?"""
+    return not os.path.exists(source) and not is_law(source) and is_hub_name(str(source))
+
+
 def _open_images(source: str | Path, value_range: Range | None) -> Opened:
     """Find what holds images only."""
     if source == "digits":
@@ -57,7 +62,7 @@ def _open_images(source: str | Path, value_range: Range | None) -> Opened:
         if not has_images(folder) and holds_tables(folder):
             return open_tables(folder)
         return Opened(lambda part, choose: folder_stack(folder, choose))
-    if not os.path.exists(source) and not is_law(source) and is_hub_name(str(source)):
+    if is_fetched(source):
         _refuse_range(value_range, "Hugging Face images (0..255)")
         return open_hub(str(source))
     raise InvalidInputError(_explain_unknown(source))

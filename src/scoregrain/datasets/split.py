@@ -127,8 +127,8 @@ def _order(count: int, held_out: float, seed: int) -> tuple[torch.Tensor, int]:
     number = int(held_out) if isinstance(held_out, int) else round(held_out * count)
     if not 2 <= number <= count - 2:
         raise InvalidInputError(
-            f"{count} images cannot be split with held_out={held_out}: at least 2 must be held out and 2 left to"
-            " train on"
+            f"{count} image{'s' * (count != 1)} cannot be split with held_out={held_out} (--held-out): at least 2 must"
+            " be held out and 2 left to train on"
         )
     return torch.randperm(count, generator=stream(seed, "held-out images")), number
 

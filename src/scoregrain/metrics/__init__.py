@@ -1,6 +1,6 @@
 """Judge samples: distances, spectra and energy, each with an error, and the trivial baselines beside them."""
 
-from scoregrain.metrics.baselines import Baselines, Judgement, judge, make_baselines, verdict
+from scoregrain.metrics.baselines import Baselines, Judgement, Verdict, decide, judge, make_baselines, verdict
 from scoregrain.metrics.copying import Memorisation, memorisation
 from scoregrain.metrics.directions import DirectionErrors, DirectionEstimate, direction_error
 from scoregrain.metrics.energy import DirectionalEnergy, EnergyRatio, energy_along
@@ -38,7 +38,9 @@ __all__ = [
     "RankCorrelation",
     "SlicedWasserstein",
     "SpectralDistance",
+    "Verdict",
     "bures_distance",
+    "decide",
     "direction_error",
     "energy_along",
     "frechet_distance",

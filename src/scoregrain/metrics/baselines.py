@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ The errors are combined as if independent. But two distances share the reference
 stated √2 too large: together twice the difference's own. So one is a test at two where the samples have the data's law.
 """
 
+NEARER = 3.0
+"""How many standard errors make a distance smaller than a fresh resample's."""
+
 Measured = tuple[float, float]
 """A distance and its standard error."""
 
@@ -32,7 +36,34 @@ _OF = {
     GAUSSIAN: "a Gaussian with the data's moments",
     RESAMPLE: "a fresh resample of the data",
 }
-_NOTHING = {ZEROS: "generating nothing"}
+
+Verdict = Literal[
+    "nearer than resample",
+    "worse than nothing",
+    "no better than nothing",
+    "no better than white noise",
+    "no better than moment-matched Gaussian",
+    "not distinguishable from resample",
+    "further than resample",
+    "better than every trivial baseline",
+    "compared with no trivial baseline",
+]
+"""What a distance says beside those of the baselines; the last two only where no resample is among them."""
+
+_NO_BETTER: dict[str, Verdict] = {
+    ZEROS: "no better than nothing",
+    WHITE: "no better than white noise",
+    GAUSSIAN: "no better than moment-matched Gaussian",
+}
+_SAID: dict[Verdict, tuple[str, str]] = {
+    "nearer than resample": ("nearer to the target than fresh arrays are, which is no merit", RESAMPLE),
+    "worse than nothing": ("worse than generating nothing", ZEROS),
+    "no better than nothing": ("no better than generating nothing", ZEROS),
+    "no better than white noise": (f"no better than {_OF[WHITE]}", WHITE),
+    "no better than moment-matched Gaussian": (f"no better than {_OF[GAUSSIAN]}", GAUSSIAN),
+    "not distinguishable from resample": (f"not distinguishable from {_OF[RESAMPLE]}", RESAMPLE),
+    "further than resample": (f"further than {_OF[RESAMPLE]}", RESAMPLE),
+}
 _BATCH = 1024  # Gaussian arrays drawn at a time
 
 
@@ -115,12 +146,7 @@ def judge(samples: Tensor, baselines: Baselines, distance: Callable[[Tensor, Ten
 
 
 def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> str:
-    """Say in one sentence how a distance compares with those of trivial generators.
-
-    The first of these that holds: worse than generating nothing; no better than that, or than white noise; not
-    distinguishable from a fresh resample (and whether it is better than a Gaussian with the data's moments); no better
-    than that Gaussian; better than all. A distance is larger when it is so by more than 2 standard errors, which
-    makes it hard to be better than a baseline; for the resample see :func:`further`.
+    """Say in one sentence how a distance compares with those of trivial generators: :func:`decide` with its numbers.
 
     Args:
         value: The samples' distance.
@@ -134,21 +160,62 @@ def verdict(value: float, error: float, baselines: Mapping[str, Measured]) -> st
         >>> verdict(5.2, 0.1, {"zeros": (1.0, 0.01)})
         'worse than generating nothing: 5.2 ± 0.1 against 1 ± 0.01 for all zeros'
     """
+    judged, word = (value, error), decide(value, error, baselines)
+    if word not in _SAID:
+        return word
+    said, name = _SAID[word]
+    if word == "further than resample":
+        said = f"{_cleared(baselines)}, but {said}"
+    elif word == "not distinguishable from resample" and _not_cleared(judged, baselines):
+        said += f", and no better than {_OF[GAUSSIAN]}"
+    return f"{said}: {_against(judged, name, baselines)}"
+
+
+def decide(value: float, error: float, baselines: Mapping[str, Measured]) -> Verdict:
+    """Compare a distance with those of trivial generators, in one of the words of :data:`Verdict`.
+
+    The first of these that holds: nearer than a fresh resample, by more than 3 standard errors; worse than generating
+    nothing; no better than that, or than white noise; not distinguishable from a fresh resample, be it better than a
+    Gaussian with the data's moments or not; no better than that Gaussian; further than the resample. A distance is
+    larger when it is so by more than 2 standard errors, which makes it hard to be better than a baseline; for the
+    resample see :func:`further`.
+
+    Args:
+        value: The samples' distance.
+        error: Its standard error.
+        baselines: (distance, standard error) by name; ``"zeros"`` is generating nothing.
+
+    Raises:
+        InvalidInputError: A distance or an error is no number, or negative.
+
+    Example:
+        >>> decide(5.2, 0.1, {"zeros": (1.0, 0.01)})
+        'worse than nothing'
+    """
     judged = (value, error)
     _check({"the samples": judged, **baselines})
+    if RESAMPLE in baselines and _larger(baselines[RESAMPLE], judged, NEARER):
+        return "nearer than resample"
     if ZEROS in baselines and _larger(judged, baselines[ZEROS]):
-        return f"worse than generating nothing: {_against(judged, ZEROS, baselines)}"
-    below = [name for name in (ZEROS, WHITE, GAUSSIAN) if name in baselines and not _larger(baselines[name], judged)]
+        return "worse than nothing"
+    bars = _not_cleared(judged, baselines)
     fresh = RESAMPLE in baselines and not further(judged, baselines[RESAMPLE])
-    if below and not (fresh and below == [GAUSSIAN]):
-        return f"no better than {_NOTHING.get(below[0], _OF[below[0]])}: {_against(judged, below[0], baselines)}"
+    if bars and not (fresh and bars == [GAUSSIAN]):
+        return _NO_BETTER[bars[0]]
     if fresh:
-        also = f", and no better than {_OF[GAUSSIAN]}" if below else ""
-        return f"not distinguishable from {_OF[RESAMPLE]}{also}: {_against(judged, RESAMPLE, baselines)}"
-    known = "better than every trivial baseline" if set(baselines) - {RESAMPLE} else "compared with no trivial baseline"
-    if RESAMPLE not in baselines:
-        return known
-    return f"{known}, but further than {_OF[RESAMPLE]}: {_against(judged, RESAMPLE, baselines)}"
+        return "not distinguishable from resample"
+    return "further than resample" if RESAMPLE in baselines else _cleared(baselines)
+
+
+def _not_cleared(judged: Measured, baselines: Mapping[str, Measured]) -> list[str]:
+    """The trivial baselines that a distance is no better than, the most trivial first."""
+    return [name for name in (ZEROS, WHITE, GAUSSIAN) if name in baselines and not _larger(baselines[name], judged)]
+
+
+def _cleared(baselines: Mapping[str, Measured]) -> Verdict:
+    """What to say where it is better than all that there are."""
+    trivial = set(baselines) - {RESAMPLE}
+    return "better than every trivial baseline" if trivial else "compared with no trivial baseline"
 
 
 def further(judged: Measured, resample: Measured) -> bool:

@@ -27,6 +27,9 @@ LEADING = 64
 ARRAYS = 256
 """Arrays that the denoising error is measured on."""
 
+SAME = 0.999
+"""Unit vectors of this inner product are one direction."""
+
 SHOWN = 4
 """Identifiable directions at either end of a geometry that distances are measured along."""
 
@@ -131,13 +134,19 @@ def find_bins(geometry: Geometry | None, material: Material) -> Bins:
 
 
 def named_directions(bins: Bins, law: Law | None) -> dict[str, Tensor]:
-    """Directions (D,) that distances are measured along: the law's own, and those at either end that stand alone."""
-    named = {"v of the law": law.direction.flatten()} if isinstance(law, RankOne) else {}
+    """Directions (D,) that distances are measured along: the law's own, and those at either end that stand alone.
+
+    What is the law's own, up to its sign, is not there twice.
+    """
+    own = law.direction.flatten() if isinstance(law, RankOne) else None
     sizes = bins.labels.bincount()
     alone = [k for k, label in enumerate(bins.labels.tolist()) if sizes[label] == 1]
     kind = "SAD" if bins.name.startswith("score") else "data direction"
     ends = sorted({*alone[:SHOWN], *alone[-SHOWN:]}) if kind == "SAD" else alone[:SHOWN]
-    return named | {f"{kind} {k}": bins.vectors[:, k] for k in ends}
+    if own is None:
+        return {f"{kind} {k}": bins.vectors[:, k] for k in ends}
+    others = {f"{kind} {k}": bins.vectors[:, k] for k in ends if abs(float(own @ bins.vectors[:, k])) < SAME}
+    return {"v of the law": own} | others
 
 
 def measure_along(bins: Bins, material: Material, run: Run | None, seed: int) -> Along:

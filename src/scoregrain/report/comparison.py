@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, Measured, make_baselines
-from scoregrain.metrics.copying import SIGMAS
+from scoregrain.metrics.baselines import GAUSSIAN, Measured, Verdict, decide, make_baselines
 from scoregrain.metrics.frechet import GROUPS, frechet_distance
 from scoregrain.metrics.gaussian import gaussian_w2
 from scoregrain.metrics.sliced import sliced_wasserstein
@@ -38,8 +37,8 @@ class Score:
 
     @property
     def measured(self) -> Measured:
-        """The distance with its error, 0 where none is known."""
-        return self.value, self.error or 0.0
+        """The distance with its error, 0 where none is known or the distance is infinite."""
+        return self.value, 0.0 if self.error is None or math.isnan(self.error) else self.error
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Comparison:
     """One distance from the target: of the samples, and of what needs no model.
 
     Attributes:
-        name: What is measured.
+        name: What is measured; of a Fréchet distance with its features and counts.
         meaning: What that is, in a sentence.
         scores: By name: the samples first, then the baselines.
         target: Arrays of the target.
@@ -71,15 +70,20 @@ class Comparison:
         return {name: score for name, score in self.scores.items() if name != SAMPLES}
 
     @property
-    def too_near(self) -> bool:
-        """Are the samples nearer to the target than fresh arrays of its law are?"""
-        (value, error), (floor, floor_error) = self.samples.measured, self.scores[RESAMPLE].measured
-        return floor - value > SIGMAS * math.hypot(error, floor_error)
+    def bars(self) -> dict[str, Measured]:
+        """What the samples are to be better than, and the resample."""
+        return {name: s.measured for name, s in self.baselines.items() if self.decisive or name != GAUSSIAN}
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the samples' distance says beside those of the baselines; None where its error is not known."""
+        return None if self.samples.error is None else decide(*self.samples.measured, self.bars)
 
     def summary(self) -> dict[str, Any]:
         """As JSON types."""
         scores = {name: {"value": s.value, "error": s.error, "count": s.count} for name, s in self.scores.items()}
-        return {"name": self.name, "meaning": self.meaning, "target_count": self.target, "scores": scores}
+        counted = {"target_count": self.target, "scores": scores}
+        return {"name": self.name, "meaning": self.meaning, "verdict": self.verdict} | counted
 
 
 Measure = Callable[[Tensor], tuple[float, float | None]]
@@ -150,7 +154,7 @@ def spectral_comparison(sets: Mapping[str, Tensor], target: Tensor) -> Compariso
 
 
 def frechet_comparison(sets: Mapping[str, Tensor], target: Tensor, features: Any) -> tuple[Comparison | None, str]:
-    """Fréchet distance of features, named by them; or None and why not."""
+    """Fréchet distance of features, named by them and the counts; or None and why not."""
     if importlib.util.find_spec("torchmetrics") is None:
         return None, NO_FRECHET
     if min(len(target), *map(len, sets.values())) < 2 * GROUPS:
@@ -160,9 +164,9 @@ def frechet_comparison(sets: Mapping[str, Tensor], target: Tensor, features: Any
     meaning = f"squared Fréchet distance of {first.dimension} features, {first.features}"
     note = ""
     if first.singular:
-        note = f"FD-{first.features}: fewer arrays than its {first.dimension} features, so it is far too large."
+        note = f"{first.name}: fewer arrays than its {first.dimension} features, so it is far too large."
     scores = {name: Score(f.value, f.standard_error, f.counts[0]) for name, f in found.items()}
-    return Comparison(f"FD-{first.features}", meaning, scores, len(target), decisive=True), note
+    return Comparison(first.name, meaning, scores, len(target), decisive=True), note
 
 
 def direction_comparisons(sets: Mapping[str, Tensor], target: Tensor, along: Mapping[str, Tensor]) -> list[Comparison]:

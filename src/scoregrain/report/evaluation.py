@@ -16,7 +16,7 @@ from scoregrain.metrics.modes import ModeCoverage
 from scoregrain.metrics.spectra import RadialSpectrum, SpectralDistance
 from scoregrain.report.along import Along
 from scoregrain.report.comparison import SAMPLES, Comparison
-from scoregrain.report.evaluation_words import headline, lines
+from scoregrain.report.evaluation_words import headline, lines, tells_modes
 from scoregrain.report.page import finite, save_page
 
 
@@ -91,7 +91,11 @@ class Evaluation:
         return lines(self)
 
     def summary(self) -> dict[str, Any]:
-        """All numbers and sentences as JSON types; what is not determined, or infinite, is None."""
+        """All numbers and sentences as JSON types; what is not determined, or infinite, is None.
+
+        ``verdict``, of each distance and of the first one for the whole, is one of the words of
+        :data:`scoregrain.metrics.baselines.Verdict`: ``worse than nothing``, ``further than resample``, ...
+        """
         spectra = {name: {"power": s.power.tolist(), "error": s.error.tolist()} for name, s in self.spectra.items()}
         radius = self.spectra[SAMPLES].radius.tolist()
         result: dict[str, Any] = finite(
@@ -100,6 +104,7 @@ class Evaluation:
                 "data": self.data,
                 "target": self.what,
                 "headline": self.headline,
+                "verdict": self.distances[0].verdict,
                 "memorised": None if self.memorisation is None else self.memorisation.memorised,
                 "distances": [each.summary() for each in self.distances],
                 "directions": [each.summary() for each in self.directions],
@@ -161,7 +166,7 @@ def _modes(modes: ModeCoverage) -> dict[str, Any]:
         "shares": modes.shares.tolist(),
         "expected": modes.expected.tolist(),
         "standard_error": modes.standard_error.tolist(),
-        "covered": modes.covered.tolist(),
+        "covered": modes.covered.tolist() if tells_modes(modes) else None,
         "total_variation": modes.total_variation,
         "total_variation_by_chance": modes.total_variation_by_chance,
         "outliers": modes.outliers,

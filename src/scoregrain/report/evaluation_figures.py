@@ -90,7 +90,8 @@ def _paint_distance(axes: Any, comparison: Comparison) -> None:
     log_axis(axes.xaxis, *axes.get_xlim())
     if axes.get_xlim()[1] > 1e4 * axes.get_xlim()[0]:
         axes.xaxis.set_major_locator(LogLocator(numticks=7))
-    axes.set_title(f"{comparison.name}, against {comparison.target:,}", fontsize=9.5)
+    counted = comparison.name.endswith(f" vs {comparison.target:,})")
+    axes.set_title(comparison.name + ("" if counted else f", against {comparison.target:,}"), fontsize=9.5)
 
 
 def _missing(comparison: Comparison, name: str) -> str:

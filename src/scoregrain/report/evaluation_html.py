@@ -16,7 +16,7 @@ from scoregrain.report.comparison import Comparison
 from scoregrain.report.drawing import data_uri
 from scoregrain.report.evaluation import Evaluation
 from scoregrain.report.evaluation_figures import distance_figure, loss_figure, spectrum_figure
-from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, judged, modes_line, scored
+from scoregrain.report.evaluation_words import ORDER, copied, denoising_line, judged, modes_line, scored, tells_modes
 from scoregrain.report.page import cells, image, resource, rows, sentence, warning_section
 from scoregrain.report.tables import Row
 from scoregrain.report.wording import number, percent
@@ -140,13 +140,15 @@ def _modes(evaluation: Evaluation) -> str:
     if modes is None or target is None:
         return ""
     columns = (modes.labels, modes.counts, modes.shares, target.shares, modes.expected, modes.covered)
+    told = tells_modes(modes)
+    answers = ("no", "yes") if told else ("–", "–")
     lines = [
-        (f"{label}", f"{int(count):,}", *map(percent, map(float, shares)), "yes" if covered else "no")
+        (f"{label}", f"{int(count):,}", *map(percent, map(float, shares)), answers[bool(covered)])
         for label, count, *shares, covered in zip(*columns, strict=True)
     ]
     head = _head(["Mode", "Samples", "Share", f"Share of {evaluation.what}", "Expected", "Covered"])
-    line = sentence(modes_line(modes, target, evaluation.what))
-    text = f"{line} A mode counts as covered from a tenth of its share on."
+    text = sentence(modes_line(modes, target, evaluation.what))
+    text += " A mode counts as covered from a tenth of its share on." if told else ""
     table = f'<div class="figure"><table class="grid"><thead>{head}</thead><tbody>{cells(lines)}</tbody></table></div>'
     return _section("Modes", _paragraph(text), table)
 

@@ -32,12 +32,8 @@ def headline(evaluation: Evaluation) -> str:
 
 def judged(comparison: Comparison) -> str:
     """How the samples do beside the baselines, and how many times the floor their distance is."""
-    beside = {name: score.measured for name, score in comparison.baselines.items()}
-    samples, floor = comparison.samples.measured, beside[RESAMPLE]
-    if comparison.too_near:
-        against = f"{number(samples[0])} against {number(floor[0])} for a fresh resample"
-        return f"nearer to the target than fresh arrays are, which is no merit: {against}"
-    said = verdict(*samples, beside)
+    samples, floor = comparison.samples.measured, comparison.bars[RESAMPLE]
+    said = verdict(*samples, comparison.bars)
     if further(samples, floor) and floor[0] > 0:
         return f"{said}; {number(samples[0] / floor[0])} times as far as a fresh resample"
     return said
@@ -107,9 +103,14 @@ def modes_line(modes: ModeCoverage, target: ModeCoverage, what: str) -> str:
         return shares
     beside = "" if target.outliers is None else f" ({percent(target.outliers)})"
     far = f"{percent(modes.outliers)} of the samples are outside all{beside}"
-    if modes.outliers > MOSTLY_OUTSIDE:  # whatever is generated has a nearest mode
+    if not tells_modes(modes):
         return f"{far}, so that nothing can be said of their modes"
     return f"{shares}, {far}"
+
+
+def tells_modes(modes: ModeCoverage) -> bool:
+    """Can anything be said of the modes? Not of samples outside all: whatever is generated has a nearest one."""
+    return modes.outliers is None or modes.outliers <= MOSTLY_OUTSIDE
 
 
 def denoising_line(evaluation: Evaluation) -> str:

@@ -122,7 +122,7 @@ def _judged(
     bins, warnings = find_bins(geometry, material), [*material.warnings]
     stage("sliced distances")
     distances = sliced_comparisons(sets, target, projections, seed)
-    if distances[0].too_near:
+    if distances[0].verdict == "nearer than resample":
         warnings.append(
             f"The samples seem to hold some of the {material.what} themselves: no fresh arrays are as near."
         )
