@@ -203,7 +203,8 @@ class NetworkFamily:
         """
         network = self.construct(seed, 0)
         with torch.no_grad():
-            size = evaluate(network, *random_input(network, self.shape, "fingerprint", count=2, steps=steps)).double().norm()
+            asked = random_input(network, self.shape, "fingerprint", count=2, steps=steps)
+            size = evaluate(network, *asked).double().norm()
         digest = hashlib.sha256(repr((self.shape, self.prediction, self.init, f"{size:.2e}")).encode())
         for name, value in network.state_dict().items():
             digest.update(name.encode())
