@@ -112,7 +112,7 @@ def test_model_and_data_that_do_not_go_together(command, folder, monkeypatch):
     np.savez(folder / "grey.npz", train=np.zeros((20, 1, 6, 6), dtype=np.float32))
     command.refuses("align", "dit-16/8", "grey.npz", code=2, saying="the images of 'grey' are all zero")
     words = ("align", TINY[0], "digits", "--shape", "1", "36")
-    command.refuses(*words, code=2, saying="images have two space dimensions, so shape must be (C, H, W), got (1, 36)")
+    command.refuses(*words, code=2, saying="'digits' holds images, so shape must be (C, H, W)")
 
 
 def test_folders_that_are_no_measured_networks(command, folder, images):

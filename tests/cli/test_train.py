@@ -72,7 +72,7 @@ def test_what_is_said_counts_even_where_it_is_the_default(command, folder):
     command.runs("train", "run", "--resume", "--steps=3", "--log_every", "10")
     run = sg.Run.load("run")
     assert (run.step, run.config.log_every) == (3, 10)
-    for more, name in ((("--batch-size", "128"), "--batch-size"), (("--seed=0",), "--seed"), (("digits",), "--data")):
+    for more, name in ((("--batch-size", "128"), "--batch-size"), (("--seed=0",), "--seed"), (("digits",), "DATA")):
         said = f"'run' is continued as it was begun: {name} cannot be given with it"
         command.refuses("train", "run", *more, "--resume", code=2, saying=said)
     command.runs("train", "run", "--steps", "3", "--resume")

@@ -1,6 +1,7 @@
 """kill -9 at random moments: the last good checkpoint stays, and the end is that of a training nobody touched."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -34,3 +35,12 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
     )
     assert ours == theirs
     assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["step-00000090"]
+
+
+def test_what_a_kill_left_beside_the_last_checkpoint_goes_when_the_run_goes_on(tmp_path):
+    settings = config(out=tmp_path / "run", keep=1)
+    train(settings)
+    newest = next((tmp_path / "run" / "checkpoints").iterdir())
+    shutil.copytree(newest, newest.with_name("step-00000001"))  # killed before it was pruned
+    train(settings, resume=True)
+    assert [path.name for path in newest.parent.iterdir()] == [newest.name]

@@ -2,8 +2,10 @@
 
 import errno
 
+import accelerate.tracking
 import pytest
 import torch
+from accelerate.utils import LoggerType
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
@@ -53,6 +55,34 @@ def test_what_cannot_be_trained_is_refused(changes, said, tmp_path):
     with pytest.raises(ScoregrainError, match=said):
         train(config(out=tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "all"])
+def test_a_tracker_that_is_not_installed_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerate.tracking, "get_available_trackers", list)
+    with pytest.raises(InvalidInputError, match=f"the tracker '{name}' is not installed.*; installed: none$"):
+        train(config(out=tmp_path / "run", tracker=name))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_gets_every_line_and_writes_into_the_run_wherever_that_lies(tmp_path, monkeypatch):
+    seen = []
+
+    class Recorder(accelerate.tracking.GeneralTracker):
+        name, requires_logging_directory, tracker, main_process_only = "tensorboard", True, None, True
+
+        def __init__(self, project, folder, **options):
+            super().__init__()
+            seen.append(folder)
+
+        def log(self, values, step, **options):
+            seen.append({"step": step} | values)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(accelerate.tracking, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Recorder)
+    run = train(config(out=None, tracker="tensorboard"))
+    assert seen == [str(run.folder), *run.history]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

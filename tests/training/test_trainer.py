@@ -127,8 +127,9 @@ def test_updates_are_those_of_a_plain_loop(tmp_path):
     assert first["gradient_norm"] == pytest.approx(sum(norms[:3]) / 3, rel=1e-6)
 
 
-def test_the_held_out_loss_is_that_of_the_sampled_weights_on_arrays_never_trained_on(tmp_path):
-    settings = config(out=tmp_path / "run", model=ODD)
+@pytest.mark.parametrize("ema", [0.999, 0])
+def test_the_held_out_loss_is_that_of_the_sampled_weights_on_arrays_never_trained_on(ema, tmp_path):
+    settings = config(out=tmp_path / "run", model=ODD, ema=ema)
     run, held_out = train(settings), prepare(settings).split.held_out.pixels
     order = torch.randperm(len(held_out), generator=stream(0, "held-out arrays"))[:512]
     batch = Batches(held_out[order], 512, 50, stream_seed(0, "held-out loss"))[0]
@@ -185,6 +186,17 @@ class Breaks(MLP):
     def forward(self, x, t):
         self.calls += float(self.training)
         return super().forward(x, t) + torch.where(self.calls > 7, torch.nan, 0.0)
+
+
+class Steep(Breaks):
+    """The gradient of update 7 is NaN, its loss is not."""
+
+    def forward(self, x, t):
+        self.calls += float(self.training)
+        output = MLP.forward(self, x, t)
+        if output.requires_grad and self.calls > 7:
+            output.register_hook(lambda gradient: gradient * torch.nan)
+        return output
 
 
 class Spreads(Breaks):
@@ -261,6 +273,21 @@ def test_pictures_come_as_often_as_asked_and_at_the_end(tmp_path):
 def test_a_process_of_few_steps_is_pictured_too(tmp_path):
     assert train(config(out=tmp_path / "run", timesteps=25)).finished
     assert (tmp_path / "run" / "samples" / "step-00000012.png").exists()
+
+
+def test_weights_that_are_not_finite_never_become_the_last_good_checkpoint(tmp_path):
+    settings = config(model=LINEAR, out=tmp_path / "run", learning_rate=1e30, clip=0, checkpoint_every=1, log_every=1)
+    with pytest.raises(ScoregrainError, match=r"^the loss on held-out arrays is not finite at step 1 .* yet$") as said:
+        train(settings)
+    assert str(said.value).count("checkpoint") == 1
+    assert latest(tmp_path / "run") is None
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_loss_is(tmp_path):
+    """Else it is the update after it that is blamed, and weights of NaN are kept in between."""
+    settings = config(model=NetworkFamily(Steep, SHAPE, name="steep"), out=tmp_path / "run", log_every=1)
+    with pytest.raises(ScoregrainError, match=r"^the loss or its gradient is not finite at step 7 \(seed 0\)"):
+        train(settings)
 
 
 def test_a_loss_that_is_not_finite_is_told_before_a_picture_of_it_fails(tmp_path):

@@ -181,7 +181,7 @@ class Train:
         given = {name: getattr(self, name) for name in self._given()}
         other = [name for name in given if name not in (*OPERATIONAL, "model", "resume", "json", "command")]
         if other or self.out is not None:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in other or ["out"])
+            named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in other or ["out"])
             raise InvalidInputError(f"'{folder}' is continued as it was begun: {named} cannot be given with it")
         config = read_config(folder, read_record(folder))
         return replace(config, **{name: value for name, value in given.items() if name in OPERATIONAL})

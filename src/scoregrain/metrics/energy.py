@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from scoregrain._arguments import check_kind
 from scoregrain._errors import InvalidInputError
-from scoregrain.metrics._projections import unit_columns
+from scoregrain.metrics._projections import parts, unit_columns
 from scoregrain.metrics._samples import as_rows
 
 _BLOCK = 4096  # samples projected at a time
@@ -85,7 +84,7 @@ def energy_along(x: Tensor, directions: Tensor) -> DirectionalEnergy:
     size = rows.shape[1]
     first, second, cross = torch.zeros(3, columns.shape[1], dtype=torch.float64, device=rows.device)
     total = total_squared = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for block in _blocks(rows):
+    for block in (part.double() for part in parts(rows, _BLOCK)):
         squares, norms = (block @ columns).square(), block.square().sum(1) / size
         first, second, cross = first + squares.sum(0), second + squares.square().sum(0), cross + norms @ squares
         total, total_squared = total + norms.sum(), total_squared + norms.square().sum()
@@ -100,8 +99,3 @@ def energy_along(x: Tensor, directions: Tensor) -> DirectionalEnergy:
 def _error(deviations: Tensor, count: int) -> Tensor:
     """Standard error of a mean from the sum of squared deviations."""
     return (deviations.clamp_min(0) / (count - 1) / count).sqrt()
-
-
-def _blocks(rows: Tensor) -> Iterator[Tensor]:
-    for start in range(0, len(rows), _BLOCK):
-        yield rows[start : start + _BLOCK].double()

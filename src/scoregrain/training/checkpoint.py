@@ -57,7 +57,7 @@ class State:
             for file in temporary.glob("*.safetensors"):
                 file.chmod(0o644)  # safetensors writes it for the owner alone
         write_atomically(run / LATEST, folder.name + "\n")
-        _prune(folder, keep)
+        prune(folder, keep)
         return folder
 
     def restore(self, run: Path) -> int:
@@ -139,7 +139,7 @@ def _save_network(network: nn.Module, file: Path) -> None:
     save_model(network, os.fspath(file))  # as save_file, but tensors may share memory (tied weights)
 
 
-def _prune(newest: Path, keep: int) -> None:
+def prune(newest: Path, keep: int) -> None:
     """Leave ``keep`` checkpoints up to the newest; what killed processes left goes, such as one beyond it."""
     names = sorted(path.name for path in newest.parent.iterdir())
     kept = [name for name in names if _NAME.fullmatch(name) and name <= newest.name][-keep:]

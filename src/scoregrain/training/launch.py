@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scoregrain._errors import InvalidInputError
+from scoregrain._errors import InvalidInputError, nearest
 from scoregrain._folders import check_target, free_folder, locked, new_folder, refuse_busy
 from scoregrain.training.checkpoint import latest, read_state
 from scoregrain.training.config import TrainConfig
@@ -46,9 +46,9 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False,
         torch.Size([16, 1, 28, 28])
     """
     setup = prepare(config)
-    accelerator = _accelerator(config)
-    _check_world(config, accelerator.num_processes)
     folder = Path(config.out) if config.out is not None else free_folder(f"train-{setup.family.name}-{setup.data_name}")
+    accelerator = _accelerator(config, folder)
+    _check_world(config, accelerator.num_processes)
     with _own_randomness(accelerator.device):
         trainer = Trainer(setup, folder, accelerator, progress)
         if accelerator.is_main_process:
@@ -84,8 +84,8 @@ def _refuse_fewer(folder: Path, steps: int) -> None:
         raise InvalidInputError(f"'{folder}' has made {made} steps: --steps must be at least that, got {steps}")
 
 
-def _accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate's state for this process, on the device asked for."""
+def _accelerator(config: TrainConfig, folder: Path) -> Accelerator:
+    """Accelerate's state for this process, on the device asked for; trackers write into the folder."""
     from accelerate import Accelerator
 
     if config.device not in (None, "cpu", "cuda"):
@@ -94,12 +94,13 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError("device 'cuda' cannot be used: torch finds no such device")
+    _check_tracker(config.tracker)
     try:
         accelerator = Accelerator(
             cpu=config.device == "cpu",
             mixed_precision="no",  # the loop has its own, and leaves the process as it was
             log_with=config.tracker,
-            project_dir=None if config.out is None else str(config.out),
+            project_dir=str(folder),
         )
     except ValueError as error:
         text = " ".join(str(error).split())
@@ -109,6 +110,18 @@ def _accelerator(config: TrainConfig) -> Accelerator:
             f"this process has trained on {accelerator.device.type}: a training on {config.device} needs one of its own"
         )
     return accelerator
+
+
+def _check_tracker(name: str | None) -> None:
+    """Fail on a tracker that is not there: Accelerate would train without."""
+    from accelerate.tracking import get_available_trackers
+
+    installed = [str(each) for each in get_available_trackers()]
+    if name is not None and not (name in installed or (name == "all" and installed)):
+        raise InvalidInputError(
+            f"the tracker '{name}' is not installed, or Accelerate knows none of that name{nearest(name, installed)};"
+            f" installed: {', '.join(installed) or 'none'}"
+        )
 
 
 def _check_world(config: TrainConfig, world: int) -> None:

@@ -6,6 +6,7 @@ joint batch, up to the order in which gradients are added, but for layers that d
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,7 +22,7 @@ from scoregrain.models import evaluate
 from scoregrain.training import log
 from scoregrain.training.average import Average
 from scoregrain.training.batches import Batch, Batches
-from scoregrain.training.checkpoint import State, latest
+from scoregrain.training.checkpoint import State, latest, prune
 from scoregrain.training.export import export
 from scoregrain.training.optimization import learning_rate, make_optimizer
 from scoregrain.training.pictures import save_grid
@@ -72,11 +73,14 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the last checkpoint to the last step."""
-        if latest(self.folder) is not None:
+        newest = latest(self.folder)
+        if newest is not None:
             self.step = self.saved = self.state.restore(self.folder)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             log.cut(self.folder, self.step)
+            if newest is not None:
+                prune(newest, self.config.keep)  # a kill may have come between a checkpoint and this
         with self._tracked(), self._bar() as show, deferred_stop(self.accelerator.num_processes == 1) as stop:
             self.advance(self.config.steps, stop, show)
         self._finish()
@@ -143,7 +147,7 @@ class Trainer:
         norms = torch.stack(meter.norms).cpu()
         bad = (~(losses + norms).isfinite()).nonzero().flatten()
         if len(bad):
-            raise self._not_finite(self.step - len(losses) + int(bad[0]))
+            raise self._not_finite("the loss or its gradient is", self.step - len(losses) + int(bad[0]))
         return {
             "step": self.step,
             "loss": losses.double().mean().item(),
@@ -153,8 +157,16 @@ class Trainer:
         }
 
     def _write(self, line: dict[str, Any], checkpoint: bool) -> None:
-        """Write a line of the log, and the checkpoint it belongs to."""
+        """Write a line of the log, and the checkpoint it belongs to.
+
+        Raises:
+            ScoregrainError: The last update has left weights that are not finite, or nothing can be written.
+        """
         if self.accelerator.is_main_process:
+            if checkpoint:
+                line["held_out_loss"] = self._held_out_loss()
+                if not math.isfinite(line["held_out_loss"]):  # the last good checkpoint is not given up for this one
+                    raise self._not_finite("the loss on held-out arrays is", self.step)
             try:
                 self._save(line, checkpoint)
             except ScoregrainError as error:
@@ -164,8 +176,6 @@ class Trainer:
             self.accelerator.wait_for_everyone()
 
     def _save(self, line: dict[str, Any], checkpoint: bool) -> None:
-        if checkpoint:
-            line["held_out_loss"] = self._held_out_loss()
         log.append(self.folder, line)
         if checkpoint:
             self.state.save(self.folder, self.step, self.config.keep)
@@ -226,9 +236,9 @@ class Trainer:
     def _wrapped(self, network: nn.Module) -> nn.Module:
         return network if self.setup.rotation is None else self.setup.rotation.wrap(network)
 
-    def _not_finite(self, k: int) -> ScoregrainError:
+    def _not_finite(self, what: str, k: int) -> ScoregrainError:
         return ScoregrainError(
-            f"the loss or its gradient is not finite at step {k} (seed {self.config.seed}): try a lower learning rate"
+            f"{what} not finite at step {k} (seed {self.config.seed}): try a lower learning rate"
             f" (--learning-rate, {self.config.learning_rate:g} now), a --warmup or a smaller --clip; {self._kept()}"
         )
 
