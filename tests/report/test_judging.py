@@ -17,7 +17,8 @@ from scoregrain.metrics.baselines import GAUSSIAN, RESAMPLE, WHITE, ZEROS, Verdi
 from scoregrain.models import NetworkFamily
 from scoregrain.operators import DiagonalOperator
 from scoregrain.report import evaluate
-from scoregrain.report.comparison import SAMPLES
+from scoregrain.report.comparison import SAMPLES, judged_sets
+from scoregrain.report.material import Material
 from scoregrain.schedules import linear_schedule
 from scoregrain.training import Run, TrainConfig
 from tests.report.judged import QUICK, SHAPE, VARIANCES, draws, judged, law, split
@@ -33,6 +34,15 @@ def distances(evaluation):
 
 def along(evaluation):
     return {each.name: each for each in evaluation.directions}
+
+
+def test_the_gaussian_has_the_moments_of_all_reference_arrays_and_not_of_the_target():
+    """Fitted to the few arrays it is compared with it would be too near to them."""
+    few, many = draws(law(), 20), draws(law(), 500) + 5
+    made = judged_sets(Material(few, few, few, many, None, law(), "shifted", (), ()), seed=0)
+    assert len(made[GAUSSIAN]) == 20
+    assert torch.allclose(made[GAUSSIAN].mean(), torch.tensor(5.0), atol=0.5)
+    assert made[RESAMPLE].mean().abs() < 0.5
 
 
 def test_fresh_draws_cannot_be_told_from_a_resample():

@@ -9,10 +9,11 @@ from accelerate.utils import LoggerType
 from torch import nn
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
-from scoregrain._folders import locked
+from scoregrain._folders import locked, refuse_busy
 from scoregrain.models import MLP, NetworkFamily, SigmaNetwork
 from scoregrain.schedules import linear_schedule
 from scoregrain.training import Run, launch, train
+from scoregrain.training.trainer import Trainer
 from tests.training.cases import PERCEPTRON, SHAPE, config
 
 
@@ -134,6 +135,20 @@ def test_a_run_at_work_is_left_alone(tmp_path):
         for options in ({"resume": True}, {"overwrite": True}):
             with pytest.raises(InvalidInputError, match="another process is working in"):
                 train(config(out=tmp_path / "run"), **options)
+
+
+def test_a_training_has_its_folder_to_itself(tmp_path, monkeypatch):
+    update, seen = Trainer._update, []
+
+    def watched(trainer, k):
+        with pytest.raises(InvalidInputError, match="another process is working in"):
+            refuse_busy(trainer.folder)
+        seen.append(k)
+        return update(trainer, k)
+
+    monkeypatch.setattr(Trainer, "_update", watched)
+    train(config(out=tmp_path / "run"))
+    assert seen == list(range(12))
 
 
 def test_resuming_nothing_is_said(tmp_path):
