@@ -14,7 +14,7 @@ from scoregrain.metrics._projections import BLOCK, Projections, named_directions
 from scoregrain.metrics._samples import check_pair
 from scoregrain.metrics._transport import Coupling, order_of, sort_rows
 
-_NUMBERS = 2**21  # projected numbers held at a time
+_NUMBERS = 2**19  # projected numbers held at a time: four times as many are a fifth faster, and split the heap
 
 
 @dataclass(frozen=True, eq=False)
