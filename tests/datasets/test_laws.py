@@ -210,3 +210,12 @@ def test_a_law_shares_no_memory_with_its_arguments():
 def test_what_is_no_law_is_refused(make, words):
     with pytest.raises(InvalidInputError, match=words):
         make()
+
+
+def test_a_law_without_its_moments_cannot_be_made():
+    class Half(Law):
+        def _draw(self, n, generator):
+            return torch.zeros(n, self.size)
+
+    with pytest.raises(TypeError, match="covariance"):
+        Half((1, 4), "half", ())

@@ -7,7 +7,7 @@ import torch
 
 from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain.datasets import Gaussian, GaussianMixture, Law, RankOne, Sphere, parse_law
-from scoregrain.operators import DenseOperator
+from scoregrain.operators import DenseOperator, IdentityOperator
 from scoregrain.training import Run, train
 from scoregrain.training.laws import read_law, stored_law, write_law
 from tests.training.cases import PERCEPTRON, SHAPE, config
@@ -53,8 +53,13 @@ def test_where_there_is_none_there_is_none(tmp_path):
 
 
 class Own(Law):
+    mean, covariance = torch.zeros(SHAPE), IdentityOperator(SHAPE, 1.0)
+
     def __init__(self):
         super().__init__(SHAPE, "own", ())
+
+    def _draw(self, n, generator):
+        return torch.randn(n, *SHAPE, generator=generator)
 
 
 def test_a_law_of_the_caller_s_own_class_is_refused_before_anything_is_written(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Self
@@ -17,7 +18,7 @@ from scoregrain.operators import DenseOperator, IdentityOperator, LowRankOperato
 from scoregrain.operators.base import check_shape
 
 
-class Law:
+class Law(ABC):
     """A known distribution on arrays (C, *space) that can be sampled at will.
 
     To add a law, write ``_draw``, ``mean`` and ``covariance``.
@@ -43,15 +44,15 @@ class Law:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, shape={self.shape})"
 
-    @cached_property
+    @property
+    @abstractmethod
     def mean(self) -> Tensor:
         """E x, float64 (C, *space)."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def covariance(self) -> Operator:
         """Cov x."""
-        raise NotImplementedError
 
     def sample(
         self,
@@ -76,9 +77,9 @@ class Law:
         drawn = drawn.reshape(-1, *self.shape).to(dtype or torch.get_default_dtype())
         return drawn.to(device or drawn.device)
 
+    @abstractmethod
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Return ``n`` arrays, float64 (n, D) or (n, C, *space), on the generator's device."""
-        raise NotImplementedError
 
 
 class GaussianMixture(Law):
