@@ -22,6 +22,7 @@ EVERYTHING = {
     "metrics",
     "training",
     "report",
+    "studies",
     "cli",
 }
 ARROWS = {
@@ -35,7 +36,8 @@ ARROWS = {
     "diffusion": {"operators", "schedules", "noise"},
     "metrics": {"operators"},
     "training": {"models", "datasets", "diffusion", "align", "noise", "operators", "schedules"},
-    "report": EVERYTHING - {"report", "cli"},
+    "report": EVERYTHING - {"report", "studies", "cli"},
+    "studies": EVERYTHING - {"studies", "cli"},
     "cli": EVERYTHING - {"cli"},
 }
 

@@ -138,7 +138,7 @@ def test_a_run_at_work_is_left_alone(tmp_path):
 
 
 def test_a_training_has_its_folder_to_itself(tmp_path, monkeypatch):
-    update, seen = Trainer._update, []
+    update, seen = Trainer.update, []
 
     def watched(trainer, k):
         with pytest.raises(InvalidInputError, match="another process is working in"):
@@ -146,7 +146,7 @@ def test_a_training_has_its_folder_to_itself(tmp_path, monkeypatch):
         seen.append(k)
         return update(trainer, k)
 
-    monkeypatch.setattr(Trainer, "_update", watched)
+    monkeypatch.setattr(Trainer, "update", watched)
     train(config(out=tmp_path / "run"))
     assert seen == list(range(12))
 

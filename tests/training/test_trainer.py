@@ -42,14 +42,14 @@ class CrashError(Exception):
 
 def crash_at(k, monkeypatch):
     """Whatever ends a process in the middle of update k."""
-    update = Trainer._update
+    update = Trainer.update
 
     def crashing(trainer, step):
         if step == k:
             raise CrashError
         return update(trainer, step)
 
-    monkeypatch.setattr(Trainer, "_update", crashing)
+    monkeypatch.setattr(Trainer, "update", crashing)
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -234,7 +234,7 @@ def test_a_learning_rate_that_is_far_too_high_stops_before_anything_is_kept(tmp_
 @pytest.mark.parametrize("room", [300, 3000])
 def test_a_disk_that_is_full_leaves_the_last_good_checkpoint(room, tmp_path, monkeypatch):
     """No room for a line of the log, or none for a checkpoint."""
-    limit, update = resource.getrlimit(resource.RLIMIT_FSIZE), Trainer._update
+    limit, update = resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.update
 
     def fill(trainer, k):
         if k == 6:
@@ -242,7 +242,7 @@ def test_a_disk_that_is_full_leaves_the_last_good_checkpoint(room, tmp_path, mon
         return update(trainer, k)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", fill)
+        patch.setattr(Trainer, "update", fill)
         try:
             with pytest.raises(ScoregrainError, match=r"cannot write .*; the checkpoint of step 5 is kept in .*resume"):
                 train(config(out=tmp_path / "run"))
@@ -313,7 +313,7 @@ def test_the_record_says_what_was_trained(tmp_path):
 
 def test_memory_does_not_grow(tmp_path, monkeypatch):
     """As many tensors after 300 updates as after 60."""
-    counts, update = [], Trainer._update
+    counts, update = [], Trainer.update
 
     def counting(trainer, k):
         if k in (60, 180, 300):
@@ -323,7 +323,7 @@ def test_memory_does_not_grow(tmp_path, monkeypatch):
                 counts.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
         return update(trainer, k)
 
-    monkeypatch.setattr(Trainer, "_update", counting)
+    monkeypatch.setattr(Trainer, "update", counting)
     train(config(out=tmp_path / "run", steps=301, log_every=30, checkpoint_every=150))
     assert len(counts) == 3
     assert max(counts) - min(counts) <= 2

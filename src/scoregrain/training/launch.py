@@ -47,9 +47,9 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False,
     """
     setup = prepare(config)
     folder = Path(config.out) if config.out is not None else free_folder(f"train-{setup.family.name}-{setup.data_name}")
-    accelerator = _accelerator(config, folder)
+    accelerator = make_accelerator(config, folder)
     _check_world(config, accelerator.num_processes)
-    with _own_randomness(accelerator.device):
+    with own_randomness(accelerator.device):
         trainer = Trainer(setup, folder, accelerator, progress)
         if accelerator.is_main_process:
             _open(folder, setup, resume, overwrite)
@@ -84,7 +84,7 @@ def _refuse_fewer(folder: Path, steps: int) -> None:
         raise InvalidInputError(f"'{folder}' has made {made} steps: --steps must be at least that, got {steps}")
 
 
-def _accelerator(config: TrainConfig, folder: Path) -> Accelerator:
+def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
     """Accelerate's state for this process, on the device asked for; trackers write into the folder."""
     from accelerate import Accelerator
 
@@ -133,7 +133,7 @@ def _check_world(config: TrainConfig, world: int) -> None:
 
 
 @contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
+def own_randomness(device: torch.device) -> Iterator[None]:
     """Leave torch's global random state as it was: layers such as dropout draw from it, seeded at every update."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # all of many cards would warn
         yield

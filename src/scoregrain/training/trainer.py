@@ -64,7 +64,7 @@ class Trainer:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(config, self.parameters)
         self.state = State(self.network, self.average, self.optimizer)
-        self.model: nn.Module = accelerator.prepare_model(self._wrapped(self.network))
+        self.model: nn.Module = accelerator.prepare_model(self.wrapped(self.network))
         self.rate = learning_rate(config)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(setup.split.train.pixels, config.batch_size, config.timesteps, config.seed, rank, world)
@@ -94,7 +94,7 @@ class Trainer:
         """
         config, meter = self.config, _Meter(self.config.batch_size)
         while self.step < until:
-            meter.add(*self._update(self.step))
+            meter.add(*self.update(self.step))
             self.step += 1
             last, asked = self.step == config.steps, stop.asked  # read once: a signal may come at any moment
             checkpoint = last or asked or self.step % config.checkpoint_every == 0
@@ -111,7 +111,7 @@ class Trainer:
                     f"interrupted; step {self.step} is kept in '{self.folder}', continue with --resume"
                 )
 
-    def _update(self, k: int) -> tuple[Tensor, Tensor]:
+    def update(self, k: int) -> tuple[Tensor, Tensor]:
         """Make update k; return this process's loss and the norm of the gradient."""
         config = self.config
         torch.manual_seed(stream_seed(config.seed, "dropout", k * self.accelerator.num_processes + self._rank))
@@ -217,23 +217,24 @@ class Trainer:
     def _finish(self) -> None:
         if self.accelerator.is_main_process:
             self._picture()
-            export(self.folder, self.setup, self._trained(), self.step)
+            export(self.folder, self.setup, self.trained(), self.step)
 
-    def _trained(self) -> nn.Module:
+    def trained(self) -> nn.Module:
         """The network whose samples count: the running mean, where there is one."""
         return self.network if self.average is None else self.average.module
 
     @contextmanager
     def _evaluated(self) -> Iterator[nn.Module]:
         """The network whose samples count, in data space and in evaluation mode."""
-        network = self._trained()
+        network = self.trained()
         mode = network.training
         try:
-            yield self._wrapped(network.eval())
+            yield self.wrapped(network.eval())
         finally:
             network.train(mode)
 
-    def _wrapped(self, network: nn.Module) -> nn.Module:
+    def wrapped(self, network: nn.Module) -> nn.Module:
+        """A network as one in data space, wrapped in the rotation where there is one."""
         return network if self.setup.rotation is None else self.setup.rotation.wrap(network)
 
     def _not_finite(self, what: str, k: int) -> ScoregrainError:

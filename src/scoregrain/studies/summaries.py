@@ -1,0 +1,98 @@
+"""From seeds to a number with an interval: the unit is the seed or the cell mean, never a pooled run (MATH C6)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scoregrain.metrics.ranks import pages_l, pearson, ranks
+from scoregrain.metrics.statistics import paired_comparison
+from scoregrain.studies.study import Claim, Finding, judged, word_for
+
+Floats = NDArray[np.float64]
+
+
+def above_zero(claim: Claim, values: ArrayLike, *, note: str = "") -> Finding:
+    """Judge that the mean over seeds is above zero, by Student's 95 % interval.
+
+    Seeds that all give the same number have no interval: there the sign-flip test decides, at 5 %.
+
+    Args:
+        claim: What is claimed.
+        values: One number for each seed, (S,): a difference of a pair, a correlation over directions.
+        note: As of :class:`Finding`; the sign-flip p is added.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    finite = found[np.isfinite(found)]
+    if len(finite) < max(2, len(found)):
+        missing = f"{len(found) - len(finite)} of {len(found)} seeds gave no number"
+        return Finding(claim.key, None, None, len(finite), "undecided", _joined(note, missing))
+    compared = paired_comparison(finite)
+    tested = f"sign-flip p = {compared.p_two_sided:.2g}"
+    if np.ptp(finite) == 0:  # correlations of few ranks can all be equal, which is no certainty
+        sure = compared.p_two_sided <= 0.05
+        word = word_for(claim, sure and compared.mean > 0, sure and compared.mean < 0)
+        return Finding(claim.key, compared.mean, None, len(finite), word, _joined(note, "all seeds alike", tested))
+    return judged(claim, compared.mean, compared.t_interval, len(finite), note=_joined(note, tested))
+
+
+def seed_correlations(x: ArrayLike, table: Floats) -> Floats:
+    """Return Spearman's ρ of every row of a table with x, (S,): NaN where a row or x has no order.
+
+    Args:
+        x: (P,), or (S, P) with a row for each seed.
+        table: (S, P); what is not a number is taken for worse than all numbers.
+    """
+    filled = np.where(np.isnan(table), np.inf, table)
+    predictor = np.broadcast_to(np.asarray(x, dtype=np.float64), filled.shape)
+    return np.asarray(pearson(ranks(predictor), ranks(filled)))
+
+
+def shuffled(table: Floats, seed: int = 0) -> Floats:
+    """Return the rows of a table, the entries of each in a random order: labels that mean nothing."""
+    return np.random.default_rng(seed).permuted(table, axis=1)
+
+
+def trend_note(table: Floats) -> str:
+    """Page's test that outcomes grow along the columns, in words."""
+    filled = np.where(np.isnan(table), np.inf, table)
+    finite = np.where(np.isinf(filled), 1 + np.nanmax(np.where(np.isinf(filled), np.nan, filled), initial=0), filled)
+    if finite.shape[0] < 2 or finite.shape[1] < 3:
+        return ""
+    page = pages_l(finite)
+    return f"Page's L z = {page.z:.2f}, p = {page.p_greater:.2g}"
+
+
+def mean_and_error(values: ArrayLike) -> tuple[float, float]:
+    """Mean and standard error over what is a number; NaN where there is too little."""
+    found = np.asarray(values, dtype=np.float64)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return math.nan, math.nan
+    return float(found.mean()), float(found.std(ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
+
+
+def with_error(values: ArrayLike, digits: int = 2) -> str:
+    """``0.52 ± 0.03``: mean and standard error over seeds, the error to so many digits; how many are missing."""
+    found = np.asarray(values, dtype=np.float64)
+    missing = int((~np.isfinite(found)).sum())
+    said = written(*mean_and_error(found), digits)
+    return f"{said} ({missing} of {found.size} missing)" if missing and found.size > missing else said
+
+
+def written(mean: float, error: float, digits: int = 2) -> str:
+    """``0.520 ± 0.031``, the error to two digits; ``0.52`` without an error, a dash without a number."""
+    if not math.isfinite(mean):
+        return "–"
+    if not math.isfinite(error) or error <= 0:
+        return f"{mean:.3g}"
+    places = max(0, digits - 1 - math.floor(math.log10(error)))
+    if places > 6:
+        return f"{mean:.3e} ± {error:.1e}"
+    return f"{mean:.{places}f} ± {error:.{places}f}"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
