@@ -12,6 +12,7 @@ from scoregrain.studies.outcomes import (
     distances,
     draw,
     excess_outcomes,
+    first_order_gap,
     gap_outcomes,
     law_outcomes,
     sampler_outcomes,
@@ -67,6 +68,19 @@ def test_a_constant_error_along_the_direction_is_found_along_it():
     assert found["excess"] == pytest.approx(0.09 / 16, rel=1e-5)
     assert abs(found["excess_off"]) < 1e-9
     assert found["levels"] == [50 + 100 * i for i in range(10)]
+
+
+def test_small_errors_end_where_the_first_order_says():
+    """A constant error δ along v: the sampler with many steps moves every sample by δ ∫ d asinh(r/S)."""
+    bias, process = 0.02, PROCESS
+    model, exact = Biased(LAW, bias), Biased(LAW)
+    sampling = Sampling(200, "heun", 200)
+    moved, kept = (draw(each, process, SHAPE, sampling, 0) for each in (model, exact))
+    found = gap_outcomes(moved, kept, LAW)["gap_along"]
+    constant = torch.full((10,), bias**2, dtype=torch.float64)
+    assert first_order_gap(constant, process, LAW.scale) == pytest.approx(found, rel=0.02)
+    r = process.level(999)[1] / process.level(999)[0]
+    assert first_order_gap(constant, process, 4.0) == pytest.approx(bias * math.asinh(r / 4), rel=0.01)
 
 
 def test_a_constant_error_off_the_direction_is_found_off_it():

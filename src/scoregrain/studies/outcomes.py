@@ -31,7 +31,7 @@ class Sampling:
     """How samples are drawn and compared.
 
     Attributes:
-        count: Samples, and arrays of the target; as many for every baseline.
+        count: Samples, arrays of the target, of every baseline, and to be denoised.
         sampler: By name.
         steps: Of the sampler.
         projections: Of the sliced distances; None for 64 D.
@@ -145,7 +145,8 @@ def excess_outcomes(
 
     ``excess`` is the mean over all directions and ten levels of the schedule, ``excess_levels`` (10,) that of each,
     ``excess_last`` at t = T - 1, where a sampler begins and errors count most. Of a :class:`RankOne` law the same names
-    with ``_along`` are along its direction, ``excess_off`` the mean over directions off it. ``levels`` are the steps.
+    with ``_along`` are along its direction, ``excess_off`` the mean over directions off it, and ``gap_first_order`` is
+    :func:`first_order_gap`. ``levels`` are the steps.
     """
     x0 = law.sample(count, stream(seed, "study denoising"))
     along = isinstance(law, RankOne)
@@ -168,8 +169,28 @@ def excess_outcomes(
         found["excess_along"] = float(mine.mean())
         found["excess_along_levels"] = mine.tolist()
         found["excess_along_last"] = float(last.excess.value[0, -1])
+        found["gap_first_order"] = first_order_gap(mine, process, law.scale)
         found["excess_off"] = (found["excess"] * law.size - found["excess_along"]) / (law.size - 1)
     return found
+
+
+def first_order_gap(excess: Tensor, process: DiffusionProcess, scale: float) -> float:
+    """Return how far small denoising errors along a rank-one law's direction let a deterministic sampler end.
+
+    In x̄ = x/c and r = s/c the sampler follows dx̄/dr = ε̂, and along v the exact flow takes a change at r to
+    S/√(S² + r²) of it at r = 0, S being the law's width there. So errors δ(r) end, to first order and in units of S, as
+    ∫ δ d asinh(r/S), of root mean square at most ∫ √(E δ²) d asinh(r/S) (Minkowski; derived here). High noise counts
+    most: half of the integral's measure lies above r = √(S r_T / 2).
+
+    Args:
+        excess: E (v·(ε̂ - ε*))² at the middles of L equal parts of the schedule, (L,).
+        process: White noise; c and s of every step.
+        scale: S.
+    """
+    edges = [min(i * process.num_steps // len(excess), process.num_steps - 1) for i in range(len(excess) + 1)]
+    r = torch.tensor([process.level(t)[1] / process.level(t)[0] for t in edges], dtype=torch.float64)
+    measure = torch.asinh(r / scale).diff()
+    return float((excess.clamp_min(0).sqrt() * measure).sum())
 
 
 def _split(x: Tensor, direction: Tensor) -> tuple[Tensor, float]:

@@ -154,7 +154,8 @@ class RankOneStudy(Study):
         rows = rows.where(network=network)
         value = rows.array("eigenvalue", "seed", "place")
         sw2 = rows.array("sw2", "seed", "place")
-        along, last = (rows.array(name, "seed", "place") for name in ("excess_along", "excess_along_last"))
+        names = ("excess_along", "excess_along_last", "gap_first_order")
+        along, last, first_order = (rows.array(name, "seed", "place") for name in names)
         other = np.log(rows.array(f"sw2_{self.other_sampler}", "seed", "place"))
         logs, zeros = np.log(sw2), np.log(rows.array("sw2_zeros", "seed", "place"))
         growing = sw2[:, ::-1]  # from the smallest eigenvalue to the largest, the order that is claimed
@@ -165,6 +166,7 @@ class RankOneStudy(Study):
             above_zero(claims["trend-denoising"], seed_correlations(value, along), note=trend_note(along[:, ::-1])),
             above_zero(claims["outcomes-agree"], seed_correlations(along, sw2)),
             above_zero(claims["last-level"], seed_correlations(last, sw2)),
+            above_zero(claims["first-order"], seed_correlations(first_order, sw2)),
             above_zero(claims["worse-than-nothing"], (logs - zeros).mean(1)),
             above_zero(claims["control"], seed_correlations(shuffled(value), sw2)),
         ]
@@ -218,6 +220,13 @@ def _claims(network: str, other: str) -> list[Claim]:
             "mean over seeds of Spearman's ρ over directions between E (v·(ε̂ - ε*))² at t = T - 1 and SW₂",
         ),
         claim(
+            "first-order",
+            "denoising errors, carried to the end by the exact flow to first order, order the samples",
+            "here",
+            "mean over seeds of Spearman's ρ over directions between ∫ √E (v·(ε̂ - ε*))² d asinh(r/√D), r the ratio of "
+            "noise to signal, and SW₂",
+        ),
+        claim(
             "worse-than-nothing",
             "samples are further from the law than all zeros",
             "MATH A8",
@@ -237,9 +246,12 @@ _COLUMNS = (
     "index",
     "λ",
     "SW₂",
+    "MSW₂",
     "width",
     "energy off v",
     "gap to the exact score",
+    "gap along v",
+    "gap along v, first order",
     "excess along v",
     "excess along v, t = T - 1",
     "excess off v",
@@ -256,7 +268,18 @@ def _table(network: str, other: str, rows: Rows) -> Table:
         mine = rows.where(place=place)
         first, size = mine[0]["index"], mine[0]["multiplicity"]
         index = f"{first}" if size == 1 else f"{first} to {first + size - 1}"
-        names = ("sw2", f"sw2_{other}", "width", "off", "gap", "excess_along", "excess_along_last", "excess_off")
+        names = (
+            "sw2",
+            f"sw2_{other}",
+            "width",
+            "off",
+            "gap",
+            "gap_along",
+            "gap_first_order",
+            "excess_along",
+            "excess_along_last",
+            "excess_off",
+        )
         trivial = ("sw2_resample", "sw2_zeros", "sw2_white", "sw2_exact")
         entries.append(
             (
