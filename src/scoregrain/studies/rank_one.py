@@ -242,6 +242,7 @@ def _claims(network: str, other: str) -> list[Claim]:
     ]
 
 
+_EXCESS = ("excess_along", "excess_along_last", "excess_off")
 _COLUMNS = (
     "index",
     "λ",
@@ -268,18 +269,7 @@ def _table(network: str, other: str, rows: Rows) -> Table:
         mine = rows.where(place=place)
         first, size = mine[0]["index"], mine[0]["multiplicity"]
         index = f"{first}" if size == 1 else f"{first} to {first + size - 1}"
-        names = (
-            "sw2",
-            f"sw2_{other}",
-            "width",
-            "off",
-            "gap",
-            "gap_along",
-            "gap_first_order",
-            "excess_along",
-            "excess_along_last",
-            "excess_off",
-        )
+        names = ("sw2", f"sw2_{other}", "msw2", "width", "off", "gap", "gap_along", "gap_first_order", *_EXCESS)
         trivial = ("sw2_resample", "sw2_zeros", "sw2_white", "sw2_exact")
         entries.append(
             (

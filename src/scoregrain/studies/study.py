@@ -78,12 +78,19 @@ class Table:
         columns: Names.
         rows: As many entries as columns each, written out.
         note: Below the table.
+
+    Raises:
+        ValueError: A row has another number of entries: a mistake of the study's author.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"the table '{self.title}' has rows of another length than its columns")
 
 
 @dataclass(frozen=True, eq=False)
