@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow results lint types clean
 
 # One virtual environment serves both commands; it is made anew when a pin or a dependency changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -21,6 +21,9 @@ test: lint types $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+results: $(VENV)/.installed
+	$(BIN)/python docs/build_results.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

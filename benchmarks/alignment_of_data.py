@@ -1,4 +1,4 @@
-"""How real image sets run with the grain of the presets: the table of docs/results.md.
+"""How real image sets run with the grain of the presets: the table of docs/results/README.md.
 
 python -m benchmarks.alignment_of_data --models iddpm-16 unet-16 dit-16/4 --data digits mnist.npz cifar10.npz
 """

@@ -137,3 +137,12 @@ def test_another_sampler_has_its_own_names():
     found = sampler_outcomes(Biased(LAW), PROCESS, LAW, Sampling(400, "ddpm", 20), 0)
     assert set(found) == {"sw2_ddpm", "sw2_exact_ddpm"}
     assert found["sw2_ddpm"] == pytest.approx(found["sw2_exact_ddpm"], rel=1e-6)
+
+
+def test_a_network_that_diverged_has_no_error_and_no_distance():
+    found = law_outcomes(Exploding(), PROCESS, LAW, SAMPLING, 0)
+    assert set(found) == set(law_outcomes(Biased(LAW), PROCESS, LAW, Sampling(50, "ddim", 5), 0))
+    lost = {"sw2", "sw2_error", "msw2", "width", "off", "gap", "gap_along", "gap_off", "levels"}
+    assert {name for name, value in found.items() if value is None} == lost | {n for n in found if "excess" in n} | {
+        "gap_first_order"
+    }

@@ -21,7 +21,7 @@ from scoregrain._errors import (
 from scoregrain.cli.ranks import is_leading, world_size
 
 OWN_WARNINGS = (TimeBlindWarning, IllConditionedNoiseWarning)
-COMMANDS = ("measure", "analyze", "merge", "align", "rank", "noise", "train", "sample", "evaluate")
+COMMANDS = ("measure", "analyze", "merge", "align", "rank", "noise", "train", "sample", "evaluate", "study")
 JOINT = ("measure", "train")  # commands that several processes can run together
 
 

@@ -21,6 +21,7 @@ from scoregrain.cli.merge import Merge
 from scoregrain.cli.noise import Noise, check_action
 from scoregrain.cli.rank import Rank
 from scoregrain.cli.sample import Sample
+from scoregrain.cli.study import RunStudy
 from scoregrain.cli.train import Train
 
 COMMANDS: dict[str, Any] = {
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Any] = {
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "study": RunStudy,
 }
 _USAGE = {
     "measure": "scoregrain measure MODEL [options]",
@@ -44,6 +46,7 @@ _USAGE = {
     "train": "scoregrain train MODEL [DATA] [options]",
     "sample": "scoregrain sample RUN [options]",
     "evaluate": "scoregrain evaluate RUN [options]",
+    "study": "scoregrain study NAME [options]",
 }
 _EXPECTED: dict[Any, str] = {
     int: "an integer",
@@ -52,6 +55,7 @@ _EXPECTED: dict[Any, str] = {
     Path: "a folder",
     tuple[float, float]: "two numbers such as 0 1",
     tuple[int, ...]: "integers such as 1 16 16",
+    tuple[str, ...]: "words",
 }
 
 

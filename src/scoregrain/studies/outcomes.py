@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scoregrain._errors import ScoregrainError
+from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._random import stream
 from scoregrain.datasets import GaussianMixture, RankOne
 from scoregrain.diffusion import DiffusionProcess, GaussianMixtureScore, sample
@@ -24,6 +24,10 @@ from scoregrain.metrics import direction_error, sliced_wasserstein
 
 BASELINES = ("resample", "zeros", "white")
 """Trivial generators, by the names that follow ``sw2_`` in the values of a row."""
+
+
+_EXCESS = ("levels", "excess", "excess_levels", "excess_last")
+_EXCESS_ALONG = ("excess_along", "excess_along_levels", "excess_along_last", "gap_first_order", "excess_off")
 
 
 @dataclass(frozen=True)
@@ -146,29 +150,32 @@ def excess_outcomes(
     ``excess`` is the mean over all directions and ten levels of the schedule, ``excess_levels`` (10,) that of each,
     ``excess_last`` at t = T - 1, where a sampler begins and errors count most. Of a :class:`RankOne` law the same names
     with ``_along`` are along its direction, ``excess_off`` the mean over directions off it, and ``gap_first_order`` is
-    :func:`first_order_gap`. ``levels`` are the steps.
+    :func:`first_order_gap`. ``levels`` are the steps. All are None where the network's output is not finite.
     """
     x0 = law.sample(count, stream(seed, "study denoising"))
-    along = isinstance(law, RankOne)
     columns = torch.eye(law.size, dtype=torch.float64)
     if isinstance(law, RankOne):
         columns = torch.cat([columns, law.direction.reshape(-1, 1)], 1)
-    middle = direction_error(model, process, x0, columns, exact, seed=seed)
-    last = direction_error(model, process, x0, columns, exact, levels=[process.num_steps - 1], seed=seed)
-    assert middle.excess is not None
-    assert last.excess is not None
-    levels = middle.excess.value[:, : law.size].mean(1)
+    try:
+        measured = direction_error(model, process, x0, columns, exact, seed=seed)
+        last = direction_error(model, process, x0, columns, exact, levels=[process.num_steps - 1], seed=seed).excess
+    except InvalidInputError:  # the network's output is not finite: a training that diverged
+        return dict.fromkeys(_EXCESS + (_EXCESS_ALONG if isinstance(law, RankOne) else ()))
+    middle = measured.excess
+    assert middle is not None
+    assert last is not None
+    levels = middle.value[:, : law.size].mean(1)
     found: dict[str, Any] = {
-        "levels": list(middle.levels),
+        "levels": list(measured.levels),
         "excess": float(levels.mean()),
         "excess_levels": levels.tolist(),
-        "excess_last": float(last.excess.value[0, : law.size].mean()),
+        "excess_last": float(last.value[0, : law.size].mean()),
     }
-    if along:
-        mine = middle.excess.value[:, -1]
+    if isinstance(law, RankOne):
+        mine = middle.value[:, -1]
         found["excess_along"] = float(mine.mean())
         found["excess_along_levels"] = mine.tolist()
-        found["excess_along_last"] = float(last.excess.value[0, -1])
+        found["excess_along_last"] = float(last.value[0, -1])
         found["gap_first_order"] = first_order_gap(mine, process, law.scale)
         found["excess_off"] = (found["excess"] * law.size - found["excess_along"]) / (law.size - 1)
     return found

@@ -216,14 +216,15 @@ def run_cell(folder: StudyFolder, index: int, command: str) -> int:
     with folder.claimed(index) as mine:
         if not mine or index not in folder.remaining():
             return 0
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         try:
             values = folder.study.run(cell, folder.material)
         except Exception as error:
             kind = InvalidInputError if isinstance(error, InvalidInputError) else ScoregrainError
             text = " ".join(str(error).split()) or type(error).__name__
             raise kind(f"the cell {cell_key(cell)} failed: {text}") from error
-        folder.append(Row(cell, values, round(time.perf_counter() - began, 3), provenance(folder.study, command)))
+        told = provenance(folder.study, command) | {"cpu_seconds": round(time.process_time() - worked, 3)}
+        folder.append(Row(cell, values, round(time.perf_counter() - began, 3), told))
     return 1
 
 

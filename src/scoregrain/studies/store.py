@@ -210,7 +210,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads((path / CONFIG).read_bytes())
     except FileNotFoundError:
-        raise InvalidInputError(f"'{path}' holds no study: scoregrain study NAME --out {path} begins one") from None
+        raise InvalidInputError(
+            f"'{path}' holds no study: choose another --out, or one that is not there yet"
+        ) from None
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     if not isinstance(config, dict) or config.get("kind") != "study" or config.get("format") != FORMAT:

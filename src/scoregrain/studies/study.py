@@ -100,8 +100,8 @@ class Row:
     Attributes:
         cell: Which.
         values: Numbers, words and lists of numbers by name, JSON types; None for what is not finite.
-        seconds: It took.
-        provenance: Versions, device, command, when.
+        seconds: It took, by the clock.
+        provenance: Versions, device, command, when; the seconds of processor time, which other work does not change.
     """
 
     cell: Cell

@@ -1,0 +1,338 @@
+"""Leaving a corrupted band without noise: what is in it afterwards, and whether that beats emptying it (MATH B12, B13).
+
+Under a noise that omits the band a process never creates anything there, so what comes out holds exactly what one put
+in. The paper compares it with plain diffusion, which learns the corruption: then every generator without a corruption
+is closer to clean data, and plain samples whose band is emptied afterwards are such a generator that costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scoregrain.datasets import Split, corrupt_band
+from scoregrain.metrics import sliced_wasserstein
+from scoregrain.noise import ForwardNoise
+from scoregrain.studies.families import study_family
+from scoregrain.studies.image_outcomes import Target, image_split
+from scoregrain.studies.omission_generators import TRAINED, TRIVIAL, band_power, omitting, trained, trivial
+from scoregrain.studies.omission_law import MODES, law_distances
+from scoregrain.studies.outcomes import Sampling, draw
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table, word_for
+from scoregrain.studies.summaries import above_zero, seed_correlations, with_error
+from scoregrain.training.config import TrainConfig
+from scoregrain.training.fit import Fitted, fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+LAWS = {**MODES, "resample": "fresh draws of the clean law"}
+
+EXACT = 1e-5
+"""Of the data's root mean square: how far rounding may move what the band holds."""
+
+ROUNDING = 1e-9
+"""Below this a ratio of powers is shown as 0."""
+
+MARGIN = 0.01
+"""Of the law's width: a smaller distance of exact laws is not told from an error of the sampler's steps."""
+
+PAPER = "arXiv 2510.09660, selective omission (MATH B13)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OmissionStudy(Study):
+    """Omission of a corrupted band against plain diffusion, band by band, and with the exact score of a Gaussian.
+
+    Attributes:
+        data: A name or path of images.
+        size: They are resized to this.
+        network: A family of the studies, of the same size.
+        edges: Of the bands, radii with the corner of the plane at 1.
+        strength: γ of the corruption.
+        seeds: Paired trainings of each kind.
+        steps: Updates.
+        batch_size: Images in each.
+        learning_rate: Of Adam.
+        count: Samples, and held-out images they are compared with.
+        sampler_steps: Of DDIM.
+        law_count: Samples of the Gaussian law.
+    """
+
+    name: ClassVar[str] = "omission"
+    title: ClassVar[str] = "A corrupted band left without noise"
+    settings: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "network": "mlp-8",
+            "edges": (0.25, 0.5, 1.0),
+            "seeds": 2,
+            "steps": 200,
+            "count": 128,
+            "sampler_steps": 20,
+            "law_count": 1000,
+        },
+        "small": {},
+    }
+
+    data: str = "digits"
+    size: int = 8
+    network: str = "unet-8"
+    edges: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
+    strength: float = 1.0
+    seeds: int = 6
+    steps: int = 200
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    count: int = 256
+    sampler_steps: int = 25
+    law_count: int = 4000
+
+    @property
+    def bands(self) -> list[tuple[float, float]]:
+        """Lower and upper edges."""
+        return list(pairwise(self.edges))
+
+    def cells(self) -> list[Cell]:
+        """The clean training of each seed, then band by band; a cell of networks holds all that are compared."""
+        clean: list[Cell] = [{"part": "clean", "seed": seed} for seed in range(self.seeds)]
+        pairs = [(band, seed) for seed in range(self.seeds) for band in range(len(self.bands))]
+        return clean + [{"part": part, "band": b, "seed": s} for part in ("networks", "law") for b, s in pairs]
+
+    def claims(self) -> list[Claim]:
+        """The paper's two, the alternative explanations, what theory says of the band and of the rest; two controls."""
+        return [
+            Claim(
+                "every-band",
+                "With any one band corrupted, omission (conditional, m = 0) generates clean data better than plain"
+                " diffusion trained on the corrupted data.",
+                PAPER,
+                "log SW₂(plain) / SW₂(omission) to clean held-out data, paired by seed: the band whose 95 % t interval"
+                " reaches lowest; holds if all of it is above 0, refuted if all of it is below.",
+            ),
+            Claim(
+                "higher-bands",
+                "The gain of omission over plain diffusion grows with the frequency of the band.",
+                PAPER,
+                "Spearman's ρ of the gain (as in every-band) with the band, for each seed; mean over seeds, 95 % t"
+                " interval above 0. A trend, not strict order.",
+            ),
+            Claim(
+                "beyond-emptying",
+                "Omission generates clean data better than the samples of plain diffusion whose band is emptied"
+                " afterwards: its gain is more than an empty band.",
+                "here, against MATH B12",
+                "log SW₂(plain, emptied) / SW₂(omission, m = 0), mean over bands, paired by seed; 95 % t interval"
+                " above 0.",
+            ),
+            Claim(
+                "beyond-emptied-data",
+                "Marginal omission generates clean data better than plain diffusion trained on data whose band is"
+                " emptied: what helps is the noise, not that the network is spared the corruption.",
+                "here, against MATH B12",
+                "log SW₂(trained on emptied data, samples emptied) / SW₂(marginal, m = 0), mean over bands, paired by"
+                " seed; 95 % t interval above 0.",
+            ),
+            Claim(
+                "better-outside",
+                "Outside the band marginal omission generates clean data better than plain diffusion does.",
+                "here",
+                "log ratio of SW₂ with the band removed from samples and data, plain over marginal, mean over bands,"
+                " paired by seed; 95 % t interval above 0.",
+            ),
+            Claim(
+                "band-is-exact",
+                "The band of samples holds exactly what was put in, in both modes.",
+                "MATH B12",
+                f"The largest deviation over all samples, of the data's root mean square; holds up to {EXACT:g}.",
+            ),
+            Claim(
+                "conditional-is-not-marginal",
+                "With the exact score of corrupted Gaussian data, conditional omission with m = 0 gives another law"
+                " outside the band than that of clean data, which marginal omission gives.",
+                "MATH B12",
+                "W₂ (of moments) to the clean law outside the band over that law's width, conditional less marginal"
+                f" less {MARGIN:g}, mean over bands, paired by seed; 95 % t interval above 0.",
+            ),
+            Claim(
+                "drawn-content",
+                "The same with m drawn from corrupted data, which reproduces the corrupted law (control).",
+                "MATH B12",
+                "As conditional-is-not-marginal, m drawn instead of 0; must not hold.",
+                control=True,
+            ),
+            Claim(
+                "reversed",
+                "Plain diffusion on corrupted data generates clean data better than plain diffusion on clean data"
+                " (control: labels reversed).",
+                "here",
+                "log SW₂(trained on clean) / SW₂(trained on corrupted), mean over bands, paired by seed; must not"
+                " hold.",
+                control=True,
+            ),
+        ]
+
+    # cells -----------------------------------------------------------------------------------------------------------
+
+    def run(self, cell: Cell, material: Material) -> dict[str, Any]:
+        """Train and compare all networks of a band and a seed, or the clean one, or sample the Gaussian law."""
+        seed = int(cell["seed"])
+        if cell["part"] == "clean":
+            return self._clean(seed)
+        low, high = self.bands[int(cell["band"])]
+        noise = omitting((self.size, self.size), low, high)
+        if cell["part"] == "law":
+            return law_distances(self._split.train.pixels, noise, self.strength, self.law_count, seed)
+        return self._networks(noise, low, high, seed)
+
+    @cached_property
+    def _split(self) -> Split:
+        return image_split(self.data, self.size, 2 * self.count)
+
+    def _clean(self, seed: int) -> dict[str, Any]:
+        fitted = self._fit(self._split, seed)
+        target = Target.of(self._split, self.count, seed).arrays
+        return {"sw2_clean": _sw2(self._draw(fitted, seed), target, seed), "loss_clean": fitted.loss}
+
+    def _networks(self, noise: ForwardNoise, low: float, high: float, seed: int) -> dict[str, Any]:
+        train = corrupt_band(self._split.train, low, high, seed, self.strength)
+        split = replace(self._split, train=train)
+        target = Target.of(self._split, self.count, seed)
+        generated, values = trained(self._fit, self._draw, split, noise, self.count, seed)
+        generated |= trivial(target, noise, low, high, seed, self.strength)
+        power = band_power(target.arrays, noise)
+        for name, samples in generated.items():
+            inside = None if samples is None else noise.project(samples)
+            values[f"sw2_{name}"] = _sw2(samples, target.arrays, seed)
+            values[f"outside_{name}"] = _sw2(inside, noise.project(target.arrays), seed)
+            values[f"power_{name}"] = None if samples is None else band_power(samples, noise) / power
+        return values
+
+    def _draw(self, fitted: Fitted, seed: int, content: Tensor | None = None) -> Tensor | None:
+        sampling = Sampling(count=self.count, steps=self.sampler_steps)
+        return draw(fitted.model, fitted.setup.process, fitted.setup.family.shape, sampling, seed, content)
+
+    def _fit(self, split: Split, seed: int, **noise: Any) -> Fitted:
+        return fit(
+            TrainConfig(
+                model=study_family(self.network),
+                data=split,
+                steps=self.steps,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                seed=seed,
+                device=self.device,
+                **noise,
+            )
+        )
+
+    # findings --------------------------------------------------------------------------------------------------------
+
+    def findings(self, rows: Rows) -> list[Finding]:
+        """Judge the claims by log ratios of distances, paired by seed."""
+        claims = {claim.key: claim for claim in self.claims()}
+        table = {name: _table(rows, f"sw2_{name}") for name in TRAINED}
+        outside = {name: _table(rows, f"outside_{name}") for name in ("plain", "marginal")}
+        law = {mode: rows.where(part="law").array(f"w2_{mode}", "seed", "band") for mode in MODES}
+        clean = np.log(rows.where(part="clean").array("sw2_clean", "seed"))
+        gain = table["plain"] - table["conditional"]
+        return [
+            self._worst_band(claims["every-band"], gain),
+            above_zero(claims["higher-bands"], -seed_correlations(np.arange(gain.shape[1]), -gain)),
+            above_zero(claims["beyond-emptying"], (table["plain_emptied"] - table["conditional"]).mean(1)),
+            above_zero(claims["beyond-emptied-data"], (table["emptied"] - table["marginal"]).mean(1)),
+            above_zero(claims["better-outside"], (outside["plain"] - outside["marginal"]).mean(1)),
+            exactness(claims["band-is-exact"], rows),
+            *(
+                above_zero(claims[key], (law[mode] - law["marginal"]).mean(1) - MARGIN)
+                for key, mode in {"conditional-is-not-marginal": "conditional", "drawn-content": "drawn"}.items()
+            ),
+            above_zero(claims["reversed"], clean - table["plain"].mean(1)),
+        ]
+
+    def _worst_band(self, claim: Claim, gain: Floats) -> Finding:
+        """Judge a claim about every band by the one that speaks most against it."""
+        found = [above_zero(claim, gain[:, band]) for band in range(gain.shape[1])]
+        worst = min(range(len(found)), key=lambda band: lowest(found[band]))
+        told = f"the band {self._label(worst)} of {len(found)}"
+        return replace(found[worst], note="; ".join(filter(None, (told, found[worst].note))))
+
+    def _label(self, band: int) -> str:
+        low, high = self.bands[band]
+        return f"{low:g}–{high:g}"
+
+    # what a reader sees ----------------------------------------------------------------------------------------------
+
+    def tables(self, rows: Rows) -> list[Table]:
+        """Distances to clean data, with and without the band, what the band holds, and the exact laws."""
+        networks, names = rows.where(part="networks"), {**TRAINED, **TRIVIAL}
+        columns = ("generator", *(f"band {self._label(b)}" for b in networks.levels("band")))
+
+        def table(title: str, key: str, note: str = "") -> Table:
+            lines = [(names[n], *_by_band(networks, f"{key}_{n}")) for n in names]
+            return Table(title, columns, tuple(lines), note)
+
+        clean = with_error(rows.where(part="clean").array("sw2_clean", "seed"))
+        law = [(said, *_by_band(rows.where(part="law"), f"w2_{name}")) for name, said in LAWS.items()]
+        law += [("conditional, m = 0, closed form", *_by_band(rows.where(part="law"), "closed"))]
+        law += [("… error of its covariance", *_by_band(rows.where(part="law"), "closed_covariance"))]
+        return [
+            table("SW₂ to clean data", "sw2", f"Plain diffusion on clean data: {clean}. ± is over seeds."),
+            table("SW₂ to clean data, the band removed from both", "outside"),
+            table(
+                "Power in the band over that of clean data",
+                "power",
+                "The band is never restored: 0, or what was put in.",
+            ),
+            Table(
+                "Gaussian data, exact scores: W₂ to the clean law outside the band, over its width",
+                ("mode", *columns[1:]),
+                tuple(law),
+                "The error of the covariance is relative, in the Frobenius norm.",
+            ),
+        ]
+
+    def figure(self, rows: Rows) -> Figure:
+        """SW₂ with and without the band, and the exact laws, by band."""
+        from scoregrain.studies.omission_figure import omission_figure
+
+        return omission_figure(rows, [self._label(band) for band in range(len(self.bands))])
+
+
+def exactness(claim: Claim, rows: Rows) -> Finding:
+    """Judge that the largest deviation is rounding."""
+    found = rows.where(part="networks").array("deviation", "seed", "band")
+    found = found[np.isfinite(found)]
+    if not found.size:
+        return Finding(claim.key, None, None, 0, "undecided", "no samples were finite")
+    largest = float(found.max())
+    return Finding(claim.key, largest, None, found.size, word_for(claim, largest <= EXACT, largest > EXACT))
+
+
+def lowest(finding: Finding) -> float:
+    """Where the interval of a finding begins; what is not known speaks against a claim."""
+    if finding.value is None:
+        return -math.inf
+    return finding.interval[0] if finding.interval else finding.value
+
+
+def _sw2(samples: Tensor | None, target: Tensor, seed: int) -> float | None:
+    return None if samples is None else sliced_wasserstein(samples, target, seed=seed).sw2
+
+
+def _table(rows: Rows, name: str) -> Floats:
+    logs: Floats = np.log(rows.where(part="networks").array(name, "seed", "band"))
+    return logs
+
+
+def _by_band(rows: Rows, name: str) -> list[str]:
+    found = rows.array(name, "seed", "band")
+    return [with_error(column) for column in np.where(np.abs(found) < ROUNDING, 0.0, found).T]

@@ -1,0 +1,122 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from scoregrain._errors import InvalidInputError
+from scoregrain.studies import Claim, Row, Rows, find_study
+from scoregrain.studies.power_law import TIE, tie
+from scoregrain.studies.store import plain
+from scoregrain.studies.study import cell_key
+
+DATA = ("some/mnist.npz", "cifar10.npz", "digits")
+STUDY = find_study("power-law").at("small", data=DATA)
+
+
+def rows(colour=0.0, amount=0.0, both=0.0, literal=0.0, rough=0.0, bound=0.0, jitter=0.02, fresh=-2.0, **fixed):
+    """Rows in which an arm's log SW₂ is this much lower than white noise's, up to a jitter of seeds."""
+    gains = {"white": 0.0, "colour": colour, "amount": amount, "both": both, "literal": literal}
+    made = []
+    for i, cell in enumerate(STUDY.cells()):
+        level = -(rough if cell["alpha"] > 0 else gains[cell["kind"]]) + jitter * math.sin(5 * i)
+        values = {
+            "sw2": math.exp(level + 0.3 * cell["seed"]),  # what a seed does to all arms alike is nothing
+            "spectrum": 0.5,
+            "bound": None if bound is None else 40 + jitter * math.sin(3 * i) - bound * (cell["kind"] == "colour"),
+            "error": 0.2,
+            "error_linear": 0.1,
+            "energy": 1.13,
+            **{f"sw2_{name}": math.exp(fresh) for name in ("resample", "gaussian", "zeros", "white")},
+            **{f"spectrum_{name}": 0.1 for name in ("resample", "gaussian")},
+        }
+        made.append(Row(cell, values | fixed))
+    return Rows(made)
+
+
+def found(study_rows):
+    return {each.claim: each for each in STUDY.findings(study_rows)}
+
+
+def test_cells_are_the_claimed_arms_of_all_seeds_and_the_sweep_of_few():
+    keys = [cell_key(cell) for cell in STUDY.cells()]
+    assert len(set(keys)) == len(keys) == 3 * (6 * 6 + 2 * 2)
+    assert keys[0] == "data=mnist,kind=white,alpha=0.0,seed=0"
+
+
+def test_data_of_one_name_are_refused():
+    with pytest.raises(InvalidInputError, match="one name"):
+        find_study("power-law").at("tiny", data=("a/mnist.npz", "b/mnist.npz"))
+
+
+def test_each_data_set_has_its_own_claim_and_there_is_a_control():
+    claims = STUDY.claims()
+    assert [claim.key for claim in claims[:3]] == ["mnist-improves", "cifar10-tie", "digits-improves"]
+    assert [claim.source.startswith("arXiv") for claim in claims[:3]] == [True, True, False]
+    assert any(claim.control for claim in claims)
+
+
+def test_a_gain_of_colour_is_found_and_told_from_one_of_amount():
+    judged = found(rows(colour=0.2, both=0.2, rough=-0.2, bound=0.5))
+    assert list(judged) == [claim.key for claim in STUDY.claims()]
+    for key in ("mnist-improves", "digits-improves", "colour", "colour-beyond-amount", "smooth-not-rough", "bound"):
+        assert judged[key].word == "holds", key
+    assert judged["cifar10-tie"].word == "refuted"
+    assert judged["amount"].word == "undecided"
+    assert judged["colour"].value == pytest.approx(0.2, abs=0.02)
+    assert judged["smooth-not-rough"].value == pytest.approx(0.4, abs=0.03)
+    assert judged["colour"].n == 6
+    assert judged["closer-than-data"].word == "fails, as it must"
+
+
+def test_a_gain_of_amount_is_not_taken_for_one_of_colour():
+    judged = found(rows(amount=0.2, both=0.2, literal=0.2))
+    assert judged["amount"].word == judged["formula"].word == "holds"
+    assert judged["colour"].word == judged["colour-beyond-amount"].word == "undecided"
+    assert judged["cifar10-tie"].word == "holds"
+
+
+def test_what_is_reversed_is_refuted_and_the_control_notices():
+    judged = found(rows(colour=-0.2, both=-0.2, amount=-0.1, literal=-0.3, rough=0.2, bound=-0.5, fresh=9.0))
+    for key in ("mnist-improves", "colour", "colour-beyond-amount", "amount", "formula", "smooth-not-rough", "bound"):
+        assert judged[key].word == "refuted", key
+    assert judged["closer-than-data"].word == "does not fail"
+
+
+def test_missing_and_equal_values_leave_claims_open():
+    assert {each.word for each in found(rows(sw2=None, bound=None)).values()} == {"undecided"}
+    equal = found(rows(jitter=0.0))
+    assert equal["colour"].word == "undecided"
+    assert equal["cifar10-tie"].word == "holds"
+
+
+def test_a_tie_needs_an_interval_within_the_margin():
+    claim = Claim("tie", "x", "y", "z")
+    spread = np.array([-1, 1, -1, 1, -1, 1.0])
+    assert tie(claim, 0.02 * spread + 0.05).word == "holds"
+    assert tie(claim, 0.2 * spread).word == "undecided"
+    assert tie(claim, 0.02 * spread - 2 * TIE).word == "refuted"
+
+
+def test_tables_have_every_arm_and_the_trivial_generators():
+    tables = STUDY.tables(rows(colour=0.2, spectrum=None))
+    assert [table.title.split(",")[0] for table in tables] == ["mnist", "cifar10", "digits"]
+    for table in tables:
+        assert len(table.rows) == 6 + 2 + 4
+        assert all(len(line) == len(table.columns) for line in table.rows)
+    assert len(STUDY.figure(rows(sw2=None)).axes) == 3
+
+
+@pytest.mark.slow
+def test_the_tiny_row_ends_with_finite_findings_and_a_failing_control():
+    study = find_study("power-law").at("tiny")
+    made = Rows([Row(cell, json.loads(json.dumps(plain(study.run(cell, {}))))) for cell in study.cells()])
+    judged = {each.claim: each for each in study.findings(made)}
+    assert list(judged) == [claim.key for claim in study.claims()]
+    assert all(each.value is not None and math.isfinite(each.value) for each in judged.values())
+    assert judged["closer-than-data"].word == "fails, as it must"
+    both, amount = (made.where(kind=kind).array("energy", "seed") for kind in ("both", "amount"))
+    assert both == pytest.approx(amount)
+    assert np.all(
+        made.array("sw2", "kind", "alpha", "seed")[0, 0] > made.where(kind="white").array("sw2_resample", "seed")
+    )
