@@ -1,0 +1,376 @@
+"""Noise along the grain, s ∝ λ^-γ: does it help a network that is not linear, as the linear theory says? (MATH C5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scoregrain._random import stream
+from scoregrain.datasets import RankOne
+from scoregrain.diffusion import DiffusionProcess, GaussianScore
+from scoregrain.diffusion.process import Model
+from scoregrain.geometry import measure_geometry
+from scoregrain.metrics import direction_error
+from scoregrain.noise import ForwardNoise
+from scoregrain.noise.linear_theory import decay_rates, gradient_noise
+from scoregrain.operators import DenseOperator
+from scoregrain.studies.directions import directions, haar, places
+from scoregrain.studies.drawing import COLOURS
+from scoregrain.studies.families import study_family
+from scoregrain.studies.outcomes import Sampling, law_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.summaries import Floats, above_zero, mean_and_error, seed_correlations, shuffled, with_error
+from scoregrain.training import TrainConfig
+from scoregrain.training.fit import fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACES = ("top", "middle", "bottom")
+SAD, HAAR = "sad", "haar"
+GAMMAS = (-0.5, 0.0, 0.5, 1.0)
+
+OUTCOMES = {"sw2": ("sw2", "samples", "SW₂"), "denoising": ("excess_white", "denoising", "E ‖T⁻¹(ε̂ - ε*)‖²/D")}
+"""By the word that ends a claim's key: the name in the rows, what is judged, the symbol.
+
+E (u·(ε̂ - ε*))² is in units of Σ along u, others for every γ. T⁻¹ takes them away: at one level these errors are, up to
+a factor of the schedule, what the divergence of the learned chain from the true one adds up (MATH B6), whatever Σ is.
+"""
+
+EQUAL = 1.0
+"""σ of the linear theory: the level at which data and white noise have the same energy along the data's direction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseInTheGrainStudy(Study):
+    """Train rank-one data along eigenvectors of G under noise of variance s ∝ λ^-γ along the eigenvectors, mean s = 1.
+
+    γ = 0 is white; γ = 1 gives a linear network the same rate in all directions off the data. The same spectrum of the
+    noise along Haar-random directions, which the network does not know, is the comparison.
+
+    Attributes:
+        network: Family.
+        measured: Networks that the geometry is measured with.
+        seeds: Paired: a seed is the initialisation, the ξ of data and noise, batches, levels, projections, and the Haar
+            rotation.
+        updates: Of each network.
+        batch_size: Arrays in one.
+        learning_rate: Of Adam.
+        arrays: To train on.
+        samples: Drawn, compared with as many, and denoised.
+        sampler: By name.
+        sampler_steps: Of the sampler.
+    """
+
+    name: ClassVar[str] = "noise-in-the-grain"
+    title: ClassVar[str] = "Does noise along the grain help, as the linear theory says?"
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {
+            "measured": 512,
+            "seeds": 2,
+            "updates": 10,
+            "batch_size": 16,
+            "samples": 64,
+            "sampler_steps": 8,
+        },
+        "small": {},
+    }
+
+    network: str = "unet-8"
+    measured: int = 4000
+    seeds: int = 6
+    updates: int = 256
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    arrays: int = 10_000
+    samples: int = 256
+    sampler: str = "ddim"
+    sampler_steps: int = 50
+
+    def cells(self) -> list[Cell]:
+        """Seed by seed, so that an unfinished study has whole pairs."""
+        noises = [(SAD, gamma) for gamma in GAMMAS] + [(HAAR, 1.0)]
+        return [
+            {"seed": seed, "basis": basis, "gamma": gamma, "direction": direction}
+            for seed in range(self.seeds)
+            for basis, gamma in noises
+            for direction in PLACES
+        ]
+
+    def claims(self) -> list[Claim]:
+        """Each for both outcomes."""
+        return [claim for outcome in OUTCOMES for claim in _claims(outcome)]
+
+    def material(self) -> Material:
+        """G (D, D), directions (3, S, C, *space), their first indices and eigenvalues (3, 2)."""
+        geometry = measure_geometry(study_family(self.network), self.measured)
+        chosen = places(geometry, len(PLACES))
+        return {
+            "geometry": geometry.matrix(),
+            "directions": directions(geometry, chosen, self.seeds),
+            "places": torch.tensor([(each.index, each.value) for each in chosen], dtype=torch.float64),
+        }
+
+    def run(self, cell: Cell, material: Material) -> dict[str, Any]:
+        """Train one direction under one noise and judge under that noise."""
+        place, seed, gamma = PLACES.index(str(cell["direction"])), int(cell["seed"]), float(cell["gamma"])
+        law = RankOne(material["directions"][place, seed])
+        noise = noise_along(material["geometry"], law.shape, gamma, seed if cell["basis"] == HAAR else None)
+        fitted = fit(
+            TrainConfig(
+                model=study_family(self.network),
+                data=law,
+                noise=noise,
+                limit=self.arrays,
+                steps=self.updates,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                ema=0.0,
+                seed=seed,
+                device=self.device,
+            )
+        )
+        process = fitted.setup.process
+        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
+        index, value = material["places"][place].tolist()
+        return {
+            "index": int(index),
+            "eigenvalue": value,
+            "variance": float(law.direction.flatten() @ noise.operator(law.shape).to_dense() @ law.direction.flatten()),
+            "loss": fitted.loss,
+            **(theory(material["geometry"], gamma, int(index)) if cell["basis"] == SAD else {}),
+            **law_outcomes(fitted.model, process, law, sampling, seed),
+            **whitened_excess(fitted.model, process, law, seed, sampling.count),
+        }
+
+    def findings(self, rows: Rows) -> list[Finding]:
+        """In the order of the claims."""
+        return [finding for outcome in OUTCOMES for finding in _findings(outcome, rows)]
+
+    def tables(self, rows: Rows) -> list[Table]:
+        """A row for each noise and direction."""
+        return [_table(rows)]
+
+    def figure(self, rows: Rows) -> Figure:
+        """Both outcomes against γ, what the linear theory says of the time of training beside them."""
+        return _figure(rows)
+
+
+# what is compared -----------------------------------------------------------------------------------------------
+
+
+def noise_along(geometry: Tensor, shape: tuple[int, ...], gamma: float, seed: int | None = None) -> ForwardNoise:
+    """Return noise of variance s ∝ λ^-γ, mean s = 1, along the eigenvectors of G, or along Haar-random directions.
+
+    Args:
+        geometry: G (D, D).
+        shape: (C, *space).
+        gamma: γ.
+        seed: Of the random directions; None for the eigenvectors.
+    """
+    if seed is not None:
+        basis = haar(len(geometry), seed)
+        geometry = basis @ geometry @ basis.T
+    return ForwardNoise.in_basis(DenseOperator.from_matrix(shape, geometry), gamma)
+
+
+def theory(geometry: Tensor, gamma: float, index: int) -> dict[str, float]:
+    """Return what the linear theory says of data along eigenvector ``index`` under noise along the eigenvectors.
+
+    ``theory_time`` is the largest over the smallest rate at which gradient descent forgets an error: the steps that the
+    slowest direction takes at the largest stable step size. ``theory_noise`` is the trace of one example's gradient
+    covariance at the optimum over the square of that rate's largest: the noise at that step size.
+    """
+    values = torch.linalg.eigvalsh(geometry).flip(0).clamp_min(0)
+    variances = ForwardNoise.in_basis(DenseOperator.from_matrix((1, len(values)), values.diag()), gamma)
+    s = variances.operator((1, len(values))).to_dense().diagonal()
+    rates = decay_rates(values, s, EQUAL, index)
+    noise = gradient_noise(values, s, EQUAL, "epsilon")[index]
+    return {"theory_time": float(rates.max() / rates.min()), "theory_noise": float(noise / rates.max() ** 2)}
+
+
+def whitened_excess(model: Model, process: DiffusionProcess, law: RankOne, seed: int, count: int) -> dict[str, Any]:
+    """Return the excess of T⁻¹ε̂: ``excess_white``, the mean over levels and directions, and by level."""
+    exact = GaussianScore(law.mean, law.covariance, process)
+    x0 = law.sample(count, stream(seed, "study denoising"))
+    columns = torch.eye(law.size, dtype=torch.float64)
+    found = direction_error(model, process, x0, columns, exact, quantity="whitened", seed=seed).excess
+    assert found is not None
+    levels = found.value.mean(1)
+    return {"excess_white": float(levels.mean()), "excess_white_levels": levels.tolist()}
+
+
+# claims ---------------------------------------------------------------------------------------------------------
+
+
+def _claims(outcome: str) -> list[Claim]:
+    _, judged, symbol = OUTCOMES[outcome]
+    rule = "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0"
+    rule += ", or where all seeds give one number above (below) 0 and sign-flip p ≤ 0.05"
+    linear = "MATH C5, proved for linear networks"
+
+    def claim(key: str, text: str, source: str, statistic: str, control: bool = False) -> Claim:
+        return Claim(f"{key}-{outcome}", text, source, f"{statistic}; {rule}", control)
+
+    def against_white(gamma: str) -> str:
+        return f"mean over seeds of log {symbol} under white noise minus under {gamma}, averaged over three directions"
+
+    return [
+        claim(
+            "equal", f"noise of variance ∝ 1/λ (γ = 1) makes {judged} better than white", linear, against_white("γ = 1")
+        ),
+        claim("half", f"noise of variance ∝ λ^-½ makes {judged} better than white", linear, against_white("γ = ½")),
+        claim(
+            "against",
+            f"noise of variance ∝ λ^½, against the rule, makes {judged} worse than white",
+            linear,
+            f"mean over seeds of log {symbol} under γ = -½ minus under white noise, averaged over three directions",
+        ),
+        claim(
+            "theory",
+            f"{judged} is better where the linear theory says that training takes less time",
+            linear,
+            f"mean over seeds and directions of Spearman's ρ over γ between the theory's time and {symbol}",
+        ),
+        claim(
+            "grain",
+            f"γ = 1 makes {judged} better along the eigenvectors of G than along random directions",
+            linear,
+            f"mean over seeds of log {symbol} (Haar) - log {symbol} (eigenvectors) under γ = 1, over three directions",
+        ),
+        claim(
+            "haar",
+            f"the same spectrum of noise along random directions makes {judged} better than white",
+            "control: Haar-random basis",
+            against_white("γ = 1 along Haar-random directions"),
+            control=True,
+        ),
+        claim(
+            "shuffled",
+            f"the theory's times in a random order predict {judged}",
+            "control: shuffled labels",
+            "as 'theory', the times of each seed and direction shuffled",
+            control=True,
+        ),
+    ]
+
+
+def _findings(outcome: str, rows: Rows) -> list[Finding]:
+    name, claims = OUTCOMES[outcome][0], {claim.key.rsplit("-", 1)[0]: claim for claim in _claims(outcome)}
+    sad = rows.where(basis=SAD)
+    logs = {gamma: mean_log(sad.where(gamma=gamma), name) for gamma in sad.levels("gamma")}
+    random = mean_log(rows.where(basis=HAAR), name)
+    values = {
+        "equal": logs[0.0] - logs[1.0],
+        "half": logs[0.0] - logs[0.5],
+        "against": logs[-0.5] - logs[0.0],
+        "theory": theory_correlations(sad, name),
+        "grain": random - logs[1.0],
+        "haar": logs[0.0] - random,
+        "shuffled": theory_correlations(sad, name, shuffle=True),
+    }
+    return [above_zero(claim, values[key]) for key, claim in claims.items()]
+
+
+def mean_log(rows: Rows, name: str) -> Floats:
+    """Return the log of an outcome averaged over directions, (S,)."""
+    found: Floats = np.log(rows.array(name, "seed", "direction")).mean(1)
+    return found
+
+
+def theory_correlations(rows: Rows, name: str, *, shuffle: bool = False) -> Floats:
+    """Return Spearman's ρ over γ between the theory's time and an outcome, averaged over directions, (S,)."""
+    found = []
+    for i, direction in enumerate(PLACES):
+        mine = rows.where(direction=direction)
+        times = mine.array("theory_time", "seed", "gamma")
+        found.append(seed_correlations(shuffled(times, i) if shuffle else times, mine.array(name, "seed", "gamma")))
+    mean: Floats = np.mean(found, axis=0)
+    return mean
+
+
+# table and figure -----------------------------------------------------------------------------------------------
+
+
+def _table(rows: Rows) -> Table:
+    names = ("sw2", "width", "off", "gap", "excess_white", "loss")
+    trivial = ("sw2_exact", "sw2_resample", "sw2_zeros", "sw2_white")
+    entries = [
+        (
+            "eigenvectors" if basis == SAD else "random",
+            f"{gamma:g}",
+            f"{direction} (#{mine[0]['index']})",
+            f"{mine.array('variance', 'seed').mean():.3g}",
+            f"{mine[0]['theory_time']:.3g}" if basis == SAD else "–",
+            f"{mine[0]['theory_noise']:.3g}" if basis == SAD else "–",
+            *(with_error(mine.array(name, "seed")) for name in names),
+            *(f"{mean_and_error(mine.array(name, 'seed'))[0]:.3g}" for name in trivial),
+        )
+        for basis in rows.levels("basis")
+        for gamma in rows.where(basis=basis).levels("gamma")
+        for direction in PLACES
+        for mine in [rows.where(basis=basis, gamma=gamma, direction=direction)]
+    ]
+    return Table(
+        "Rank-one data under noise of variance s ∝ λ^-γ",
+        (
+            "basis of the noise",
+            "γ",
+            "direction",
+            "vᵀΣv",
+            "theory: time",
+            "theory: gradient noise",
+            "SW₂",
+            "width",
+            "energy off v",
+            "gap to the exact score",
+            "whitened excess",
+            "training loss",
+            "SW₂ exact score",
+            "resample",
+            "zeros",
+            "white",
+        ),
+        tuple(entries),
+        "± is one standard error over seeds. Training losses are in units of Σ: compare them within a noise only. SW₂ "
+        "of the exact score says what the sampler itself loses: where noise is weak along the data (large λ, γ = 1), "
+        "the last level still holds a share of the data, which samples that begin with pure noise lack.",
+    )
+
+
+def _figure(rows: Rows) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.6, 3.9), layout="constrained")
+    *judged, right = figure.subplots(1, 3)
+    sad = rows.where(basis=SAD)
+    gammas = sad.levels("gamma")
+    for axis, (name, _, symbol) in zip(judged, OUTCOMES.values(), strict=True):
+        for i, direction in enumerate(PLACES):
+            _draw(axis, gammas, sad.where(direction=direction).array(name, "seed", "gamma"), i, "o-", direction)
+            apart = rows.where(basis=HAAR, direction=direction)
+            x = [apart[0]["gamma"] + 0.15]
+            _draw(axis, x, apart.array(name, "seed", "gamma"), i, "s", "random basis" if i == 0 else None)
+        axis.set(xlabel="γ  (0: white)", ylabel=symbol, yscale="log")
+    zeros = float(np.mean([row["sw2_zeros"] for row in rows]))
+    judged[0].axhline(zeros, color="0.4", ls="--", lw=1, label="all zeros")
+    judged[0].legend(frameon=False, fontsize=8)
+    for i, direction in enumerate(PLACES):
+        right.plot(
+            gammas, sad.where(direction=direction).array("theory_time", "seed", "gamma")[0], "o-", color=COLOURS[i]
+        )
+    right.set(xlabel="γ  (0: white)", ylabel="time of training, linear theory", yscale="log")
+    return figure
+
+
+def _draw(axis: Any, x: Any, table: Floats, i: int, style: str, label: str | None) -> None:
+    """Mean and error over seeds, and the seeds, slightly apart by direction."""
+    at = np.asarray(x, dtype=np.float64) + 0.02 * (i - 1)
+    mean, error = np.array([mean_and_error(column) for column in table.T]).T
+    axis.plot(np.broadcast_to(at, table.shape).T, table.T, ".", color=COLOURS[i], alpha=0.4)
+    axis.errorbar(at, mean, error, fmt=style, color=COLOURS[i], capsize=3, label=label)
