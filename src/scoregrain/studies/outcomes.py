@@ -21,7 +21,7 @@ from scoregrain.datasets import GaussianMixture, RankOne
 from scoregrain.diffusion import DiffusionProcess, GaussianMixtureScore, sample
 from scoregrain.diffusion.process import Model
 from scoregrain.metrics import direction_error, sliced_wasserstein
-from scoregrain.noise import ForwardNoise
+from scoregrain.noise import ForwardNoise, White
 
 BASELINES = ("resample", "zeros", "white")
 """Trivial generators, by the names that follow ``sw2_`` in the values of a row."""
@@ -151,7 +151,8 @@ def excess_outcomes(
     ``excess`` is the mean over all directions and ten levels of the schedule, ``excess_levels`` (10,) that of each,
     ``excess_last`` at t = T - 1, where a sampler begins and errors count most. Of a :class:`RankOne` law the same names
     with ``_along`` are along its direction, ``excess_off`` the mean over directions off it, and ``gap_first_order`` is
-    :func:`first_order_gap`, None where the noise is not white. ``levels`` are the steps. All are None where the network's output is not finite.
+    :func:`first_order_gap`, None where the noise is not white. ``levels`` are the steps. All are None where the
+    network's output is not finite.
     """
     x0 = law.sample(count, stream(seed, "study denoising"))
     columns = torch.eye(law.size, dtype=torch.float64)
@@ -177,7 +178,7 @@ def excess_outcomes(
         found["excess_along"] = float(mine.mean())
         found["excess_along_levels"] = mine.tolist()
         found["excess_along_last"] = float(last.value[0, -1])
-        white = process.noise == ForwardNoise("white")
+        white = process.noise == ForwardNoise(White())
         found["gap_first_order"] = first_order_gap(mine, process, law.scale) if white else None
         found["excess_off"] = (found["excess"] * law.size - found["excess_along"]) / (law.size - 1)
     return found
