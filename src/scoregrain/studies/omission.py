@@ -109,76 +109,7 @@ class OmissionStudy(Study):
 
     def claims(self) -> list[Claim]:
         """The paper's two, the alternative explanations, what theory says of the band and of the rest; two controls."""
-        return [
-            Claim(
-                "every-band",
-                "With any one band corrupted, omission (conditional, m = 0) generates clean data better than plain"
-                " diffusion trained on the corrupted data.",
-                PAPER,
-                "log SW₂(plain) / SW₂(omission) to clean held-out data, paired by seed: the band whose 95 % t interval"
-                " reaches lowest; holds if all of it is above 0, refuted if all of it is below.",
-            ),
-            Claim(
-                "higher-bands",
-                "The gain of omission over plain diffusion grows with the frequency of the band.",
-                PAPER,
-                "Spearman's ρ of the gain (as in every-band) with the band, for each seed; mean over seeds, 95 % t"
-                " interval above 0. A trend, not strict order.",
-            ),
-            Claim(
-                "beyond-emptying",
-                "Omission generates clean data better than the samples of plain diffusion whose band is emptied"
-                " afterwards: its gain is more than an empty band.",
-                "here, against MATH B12",
-                "log SW₂(plain, emptied) / SW₂(omission, m = 0), mean over bands, paired by seed; 95 % t interval"
-                " above 0.",
-            ),
-            Claim(
-                "beyond-emptied-data",
-                "Marginal omission generates clean data better than plain diffusion trained on data whose band is"
-                " emptied: what helps is the noise, not that the network is spared the corruption.",
-                "here, against MATH B12",
-                "log SW₂(trained on emptied data, samples emptied) / SW₂(marginal, m = 0), mean over bands, paired by"
-                " seed; 95 % t interval above 0.",
-            ),
-            Claim(
-                "better-outside",
-                "Outside the band marginal omission generates clean data better than plain diffusion does.",
-                "here",
-                "log ratio of SW₂ with the band removed from samples and data, plain over marginal, mean over bands,"
-                " paired by seed; 95 % t interval above 0.",
-            ),
-            Claim(
-                "band-is-exact",
-                "The band of samples holds exactly what was put in, in both modes.",
-                "MATH B12",
-                f"The largest deviation over all samples, of the data's root mean square; holds up to {EXACT:g}.",
-            ),
-            Claim(
-                "conditional-is-not-marginal",
-                "With the exact score of corrupted Gaussian data, conditional omission with m = 0 gives another law"
-                " outside the band than that of clean data, which marginal omission gives.",
-                "MATH B12",
-                "W₂ (of moments) to the clean law outside the band over that law's width, conditional less marginal"
-                f" less {MARGIN:g}, mean over bands, paired by seed; 95 % t interval above 0.",
-            ),
-            Claim(
-                "drawn-content",
-                "The same with m drawn from corrupted data, which reproduces the corrupted law (control).",
-                "MATH B12",
-                "As conditional-is-not-marginal, m drawn instead of 0; must not hold.",
-                control=True,
-            ),
-            Claim(
-                "reversed",
-                "Plain diffusion on corrupted data generates clean data better than plain diffusion on clean data"
-                " (control: labels reversed).",
-                "here",
-                "log SW₂(trained on clean) / SW₂(trained on corrupted), mean over bands, paired by seed; must not"
-                " hold.",
-                control=True,
-            ),
-        ]
+        return [*_claims_of_trained(), *_claims_of_the_law_and_controls()]
 
     # cells -----------------------------------------------------------------------------------------------------------
 
@@ -336,3 +267,81 @@ def _table(rows: Rows, name: str) -> Floats:
 def _by_band(rows: Rows, name: str) -> list[str]:
     found = rows.array(name, "seed", "band")
     return [with_error(column) for column in np.where(np.abs(found) < ROUNDING, 0.0, found).T]
+
+
+def _claims_of_trained() -> list[Claim]:
+    """What the paper claims of trained networks, and what else could explain it."""
+    return [
+        Claim(
+            "every-band",
+            "With any one band corrupted, omission (conditional, m = 0) generates clean data better than plain"
+            " diffusion trained on the corrupted data.",
+            PAPER,
+            "log SW₂(plain) / SW₂(omission) to clean held-out data, paired by seed: the band whose 95 % t interval"
+            " reaches lowest; holds if all of it is above 0, refuted if all of it is below.",
+        ),
+        Claim(
+            "higher-bands",
+            "The gain of omission over plain diffusion grows with the frequency of the band.",
+            PAPER,
+            "Spearman's ρ of the gain (as in every-band) with the band, for each seed; mean over seeds, 95 % t"
+            " interval above 0. A trend, not strict order.",
+        ),
+        Claim(
+            "beyond-emptying",
+            "Omission generates clean data better than the samples of plain diffusion whose band is emptied"
+            " afterwards: its gain is more than an empty band.",
+            "here, against MATH B12",
+            "log SW₂(plain, emptied) / SW₂(omission, m = 0), mean over bands, paired by seed; 95 % t interval above 0.",
+        ),
+        Claim(
+            "beyond-emptied-data",
+            "Marginal omission generates clean data better than plain diffusion trained on data whose band is"
+            " emptied: what helps is the noise, not that the network is spared the corruption.",
+            "here, against MATH B12",
+            "log SW₂(trained on emptied data, samples emptied) / SW₂(marginal, m = 0), mean over bands, paired by"
+            " seed; 95 % t interval above 0.",
+        ),
+        Claim(
+            "better-outside",
+            "Outside the band marginal omission generates clean data better than plain diffusion does.",
+            "here",
+            "log ratio of SW₂ with the band removed from samples and data, plain over marginal, mean over bands,"
+            " paired by seed; 95 % t interval above 0.",
+        ),
+    ]
+
+
+def _claims_of_the_law_and_controls() -> list[Claim]:
+    """What exact scores say, and what must fail."""
+    return [
+        Claim(
+            "band-is-exact",
+            "The band of samples holds exactly what was put in, in both modes.",
+            "MATH B12",
+            f"The largest deviation over all samples, of the data's root mean square; holds up to {EXACT:g}.",
+        ),
+        Claim(
+            "conditional-is-not-marginal",
+            "With the exact score of corrupted Gaussian data, conditional omission with m = 0 gives another law"
+            " outside the band than that of clean data, which marginal omission gives.",
+            "MATH B12",
+            "W₂ (of moments) to the clean law outside the band over that law's width, conditional less marginal"
+            f" less {MARGIN:g}, mean over bands, paired by seed; 95 % t interval above 0.",
+        ),
+        Claim(
+            "drawn-content",
+            "The same with m drawn from corrupted data, which reproduces the corrupted law (control).",
+            "MATH B12",
+            "As conditional-is-not-marginal, m drawn instead of 0; must not hold.",
+            control=True,
+        ),
+        Claim(
+            "reversed",
+            "Plain diffusion on corrupted data generates clean data better than plain diffusion on clean data"
+            " (control: labels reversed).",
+            "here",
+            "log SW₂(trained on clean) / SW₂(trained on corrupted), mean over bands, paired by seed; must not hold.",
+            control=True,
+        ),
+    ]
