@@ -75,3 +75,4 @@ def test_numbers_are_written_with_their_error():
     assert with_error([1.0, 2.0, 3.0]) == "2.00 ± 0.58"
     assert with_error([1.0, np.nan, 3.0]) == "2.0 ± 1.0 (1 of 3 missing)"
     assert mean_and_error([4.0])[0] == 4.0
+    assert written(0.05, 3e-18) == "0.05"

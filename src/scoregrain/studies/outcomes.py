@@ -155,6 +155,7 @@ def excess_outcomes(
     network's output is not finite.
     """
     x0 = law.sample(count, stream(seed, "study denoising"))
+    x0 = x0.to(next(model.parameters(), x0).device)
     columns = torch.eye(law.size, dtype=torch.float64)
     if isinstance(law, RankOne):
         columns = torch.cat([columns, law.direction.reshape(-1, 1)], 1)

@@ -86,7 +86,7 @@ def written(mean: float, error: float, digits: int = 2) -> str:
     """``0.520 ± 0.031``, the error to two digits; ``0.52`` without an error, a dash without a number."""
     if not math.isfinite(mean):
         return "–"
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error) or error <= 1e-9 * abs(mean):  # rounding is no error
         return f"{mean:.3g}"
     places = max(0, digits - 1 - math.floor(math.log10(error)))
     if places > 6:
