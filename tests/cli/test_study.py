@@ -1,6 +1,7 @@
 """``scoregrain study``: what it prints, that it continues, how it refuses."""
 
 import json
+import shlex
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_the_command_is_recorded_without_folders(command, folder, images):
     row = json.loads((folder / DEFAULT / "rows.jsonl").read_text().splitlines()[0])
     assert row["provenance"]["command"] == "scoregrain study toy --data images.npz"
     assert str(folder) not in (folder / DEFAULT / "README.md").read_text()
+
+
+def test_settings_are_set_by_name_and_the_page_tells_the_command_that_sets_them(command, folder):
+    command.runs("study", "toy", "--set", "offset=-2", "fail_at=7", "--seeds", "4", "--out", "a")
+    told = next(line for line in (folder / "a" / "README.md").read_text().splitlines() if line.startswith("$ "))
+    words = shlex.split(told)[2:]
+    assert words == ["study", "toy", "--scale", "tiny", "--seeds", "4", "--set", "offset=-2", "fail_at=7"]
+    again = command.runs(*words, "--out", "a").out
+    assert "nothing was run" in again
 
 
 def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(command, monkeypatch):
@@ -120,6 +130,10 @@ def test_data_of_one_word_or_several(command):
         (("toy", "--device", "tpu"), "tpu"),
         (("toy", "--data", "a", "b"), "takes one DATA, got 2"),
         (("toy", "--data", "missing.npz"), "missing.npz"),
+        (("toy", "--set", "offset"), "--set takes NAME=VALUE"),
+        (("toy", "--set", "seeds=4"), "of another setting than options give, got 'seeds=4'"),
+        (("toy", "--set", "ofset=1"), ("no setting 'ofset'", "did you mean 'offset'?")),
+        (("toy", "--set", "offset=far"), "--set offset is 'far', expected something like 1.0"),
         (("toy", "tiny"), "unexpected argument 'tiny': scoregrain study NAME"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.studies.page import compute, grid, interval, number, overview, page, question, shown_command
 from scoregrain.studies.runner import load_study, run_study
 from scoregrain.studies.study import Finding
@@ -61,21 +62,20 @@ def test_the_page_counts_cells_by_code_and_adds_their_seconds(tmp_path):
     assert "| 1 | scoregrain" in text
 
 
-def test_the_page_has_the_command_of_the_cells_and_no_folder_of_a_user(tmp_path):
+def test_the_page_has_the_command_of_its_settings_and_no_folder_of_a_user(tmp_path):
     data = "/home/someone/secret/mnist.npz"
     command = f"scoregrain study toy --data {data} --out=/home/someone/results --scale tiny"
-    text = page(complete(tmp_path / "toy", data=data, command=command))
-    assert "$ scoregrain study toy --data mnist.npz --out=results --scale tiny\n" in text
+    text = page(complete(tmp_path / "toy", data=data, offset=2.0, command=command))
+    assert "$ scoregrain study toy --scale tiny --data mnist.npz --set offset=2.0\n" in text
     assert "| `data` | mnist.npz |" in text
     assert "data mnist.npz; sign-flip" in text  # a note of the study's own
     assert "someone" not in text
     assert str(tmp_path) not in text
 
 
-def test_claims_are_told_as_they_were_declared(tmp_path, monkeypatch):
+def test_claims_that_were_reworded_since_are_refused(tmp_path, monkeypatch):
     folder = tmp_path / "toy"
     complete(folder)
-    declared = page(load_study(folder))
     claims = ToyStudy.claims
 
     def reworded(self):
@@ -83,7 +83,14 @@ def test_claims_are_told_as_they_were_declared(tmp_path, monkeypatch):
         return [type(first)("above", "Something easier.", "here", "another rule"), second]
 
     monkeypatch.setattr(ToyStudy, "claims", reworded)
-    assert page(load_study(folder)) == declared
+    with pytest.raises(InvalidInputError, match="other cells or claims"):
+        load_study(folder)
+
+
+def test_verdicts_of_tiny_are_not_in_the_overview(tmp_path):
+    text = overview([complete(tmp_path / "toy-tiny")])
+    assert "No study is complete." in text
+    assert "(studies/toy-tiny/README.md)" in text  # that it was run is told
 
 
 def test_the_overview_lists_all_claims_and_what_was_not_run(tmp_path):
@@ -112,9 +119,9 @@ def test_the_overview_says_how_far_an_unfinished_study_is(tmp_path):
 
 
 def test_one_study_on_two_data_sets_has_both_pages_in_the_overview(tmp_path):
-    outcomes = [complete(tmp_path / f"toy-tiny-{data}", data=data) for data in ("digits", "mnist")]
+    outcomes = [complete(tmp_path / f"toy-small-{data}", "small", data=data) for data in ("digits", "mnist")]
     text = overview(outcomes)
-    for name in ("toy-tiny-digits", "toy-tiny-mnist"):
+    for name in ("toy-small-digits", "toy-small-mnist"):
         assert text.count(f"(studies/{name}/README.md)") == 3  # two claims, and what was run
 
 

@@ -130,3 +130,21 @@ def test_what_is_not_finite_is_written_as_nothing():
         "c": "word",
         "d": [1.0, 1.0],
     }
+
+
+def test_a_setting_that_was_added_later_counts_as_its_default(folder):
+    config = read_config(folder.path)
+    del config["settings"]["wait"], config["settings"]["seeds"]
+    (folder.path / "config.json").write_text(json.dumps(config))
+    assert StudyFolder.open(STUDY, folder.path).remaining() == list(range(6))
+    with pytest.raises(InvalidInputError, match=r"declares wait 0\.0, not 1\.0"):
+        StudyFolder.open(Coins.at("tiny", wait=1.0), folder.path)
+
+
+@pytest.mark.parametrize("part", ["text", "statistic", "control"])
+def test_a_claim_does_not_change_after_it_was_declared(part, folder):
+    config = read_config(folder.path)
+    config["claims"][0][part] = True if part == "control" else "Something easier."
+    (folder.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInputError, match="other cells or claims"):
+        StudyFolder.open(STUDY, folder.path)

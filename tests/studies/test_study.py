@@ -91,7 +91,7 @@ def test_the_nearest_study_is_named():
 def test_every_study_is_declared_at_its_scales(name):
     study_class = find_study(name)
     assert study_class.name == name
-    assert {"tiny", "small"} <= set(study_class.settings) <= set(SCALES)
+    assert {"tiny"} <= set(study_class.settings) <= set(SCALES)
     for scale in study_class.settings:
         study = study_class.at(scale)
         cells, claims = study.cells(), study.claims()

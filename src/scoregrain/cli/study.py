@@ -36,8 +36,8 @@ class RunStudy:
     ] = LIST
 
     scale: Annotated[str, tyro.conf.arg(metavar="SCALE")] = "tiny"
-    """tiny: a minute, to see that it works. small: an hour or so, seeds enough for a verdict. paper: as published, on a
-    GPU."""
+    """tiny: a minute, to see that it works. small: up to 40 minutes on two cores, seeds enough for a
+    verdict. paper: as published, on a GPU."""
 
     data: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="DATA ...", help_behavior_hint="")] = None
     """Other data than the study's own, for studies that take data: .npz files, folders of images, digits."""
@@ -45,11 +45,14 @@ class RunStudy:
     seeds: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """How many seeds, by default what the scale says."""
 
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Other settings than the scale's, such as updates=800; VALUE as JSON. The page names them all."""
+
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processes that run cells, of one thread each; results do not depend on it."""
 
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE", help_behavior_hint="")] = None
-    """Where networks are trained: cpu (the default), cuda, cuda:1, ..."""
+    """Where networks are trained: cpu (the default) or cuda."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder to write or to continue; ./scoregrain-study-NAME-SCALE by default."""
@@ -77,7 +80,20 @@ class RunStudy:
         device = None if self.device is None else str(find_device(own_device(self.device)))
         if self.seeds is not None:
             whole(self.seeds, "--seeds", least=1)
-        return kind.at(self.scale, data=self._data(kind), seeds=self.seeds, device=device)
+        given: dict[str, Any] = {"data": self._data(kind), "seeds": self.seeds, "device": device}
+        return kind.at(self.scale, **self._settings(kind), **{k: v for k, v in given.items() if v is not None})
+
+    def _settings(self, kind: type[Study]) -> dict[str, Any]:
+        """The settings that are given by name, of the kinds that they have in the study."""
+        found = {}
+        for word in self.set:
+            name, equals, text = word.partition("=")
+            if not equals or name in ("scale", "device", "data", "seeds"):
+                raise InvalidInputError(f"--set takes NAME=VALUE of another setting than options give, got '{word}'")
+            found[name] = _of_kind(
+                name, text, next((f.default for f in dataclasses.fields(kind) if f.name == name), None)
+            )
+        return found
 
     def _data(self, kind: type[Study]) -> str | tuple[str, ...] | None:
         """The data as the study takes them: one word or several."""
@@ -101,6 +117,21 @@ class RunStudy:
         width = max(map(len, titles))
         lines = [f"  {name:{width}}  {title}" for name, title in titles.items()]
         return "\n".join(["scoregrain study NAME --scale tiny|small|paper, where NAME is", *lines])
+
+
+def _of_kind(name: str, text: str, default: Any) -> Any:
+    """A setting's value from JSON, or a bare word; refused where it is of another kind than the default."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(default, tuple):
+        value = tuple(value) if isinstance(value, list) else (value,)
+    kinds = {type(each) for each in (default if isinstance(default, tuple) else [default])}
+    given = {type(each) for each in (value if isinstance(value, tuple) else [value])}
+    if default is not None and not given <= kinds | ({int} if float in kinds else set()):
+        raise InvalidInputError(f"--set {name} is '{text}', expected something like {json.dumps(default)}")
+    return value
 
 
 def _said(outcome: Outcome) -> list[str]:

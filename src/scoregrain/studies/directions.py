@@ -12,6 +12,9 @@ from scoregrain._errors import InvalidInputError
 from scoregrain._random import stream
 from scoregrain.geometry import Geometry
 
+NULL = 1e-10
+"""Eigenvalues below this share of the largest are rounding, and told as zero (MATH C3)."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -43,7 +46,8 @@ def places(geometry: Geometry, count: int) -> list[Place]:
         raise InvalidInputError("fewer than two clusters of directions are identifiable: measure more networks")
     count = min(count, len(usable))
     chosen = [usable[round(i * (len(usable) - 1) / (count - 1))] for i in range(count)]
-    return [Place(min(c.indices), len(c.indices), max(c.value, 0.0), c.error or 0.0) for c in chosen]
+    least = NULL * usable[0].value
+    return [Place(min(c.indices), len(c.indices), c.value if c.value >= least else 0.0, c.error or 0.0) for c in chosen]
 
 
 def direction_at(geometry: Geometry, place: Place, seed: int) -> Tensor:

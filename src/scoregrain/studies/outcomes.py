@@ -19,6 +19,7 @@ from scoregrain._errors import InvalidInputError, ScoregrainError
 from scoregrain._random import stream
 from scoregrain.datasets import GaussianMixture, RankOne
 from scoregrain.diffusion import DiffusionProcess, GaussianMixtureScore, sample
+from scoregrain.diffusion.infer import infer_device
 from scoregrain.diffusion.process import Model
 from scoregrain.metrics import direction_error, sliced_wasserstein
 from scoregrain.noise import ForwardNoise, White
@@ -89,7 +90,7 @@ def law_outcomes(
     target = law.sample(sampling.count, stream(seed, "study target"))
     samples, ideal = (draw(each, process, law.shape, sampling, seed) for each in (model, exact))
     values = distances(samples, target, law.sample(sampling.count, stream(seed, "study resample")), sampling, seed)
-    values["sw2_exact"] = _sw2(ideal, target, sampling, seed)[0]
+    values["sw2_exact"] = sliced_distance(ideal, target, sampling, seed)[0]
     values |= excess_outcomes(model, process, law, exact, seed, sampling.count)
     values |= gap_outcomes(samples, ideal, law)
     return values | (shape_outcomes(samples, law) if isinstance(law, RankOne) else {})
@@ -103,7 +104,9 @@ def sampler_outcomes(
     target = law.sample(sampling.count, stream(seed, "study target"))
     found: dict[str, Model] = {"sw2": model, "sw2_exact": exact}
     return {
-        f"{name}_{sampling.sampler}": _sw2(draw(each, process, law.shape, sampling, seed), target, sampling, seed)[0]
+        f"{name}_{sampling.sampler}": sliced_distance(
+            draw(each, process, law.shape, sampling, seed), target, sampling, seed
+        )[0]
         for name, each in found.items()
     }
 
@@ -112,10 +115,10 @@ def distances(
     samples: Tensor | None, target: Tensor, resample: Tensor, sampling: Sampling, seed: int
 ) -> dict[str, Any]:
     """Return sliced distances of samples and of the trivial generators to a target, over the same projections."""
-    sw2, error, msw2 = _sw2(samples, target, sampling, seed)
+    sw2, error, msw2 = sliced_distance(samples, target, sampling, seed)
     white = torch.randn(target.shape, generator=stream(seed, "study white noise"))
     trivial = dict(zip(BASELINES, (resample, torch.zeros_like(target), white), strict=True))
-    found = {f"sw2_{name}": _sw2(each, target, sampling, seed)[0] for name, each in trivial.items()}
+    found = {f"sw2_{name}": sliced_distance(each, target, sampling, seed)[0] for name, each in trivial.items()}
     return {"sw2": sw2, "sw2_error": error, "msw2": msw2, **found}
 
 
@@ -155,7 +158,7 @@ def excess_outcomes(
     network's output is not finite.
     """
     x0 = law.sample(count, stream(seed, "study denoising"))
-    x0 = x0.to(next(model.parameters(), x0).device)
+    x0 = x0.to(infer_device(model, None))
     columns = torch.eye(law.size, dtype=torch.float64)
     if isinstance(law, RankOne):
         columns = torch.cat([columns, law.direction.reshape(-1, 1)], 1)
@@ -211,7 +214,7 @@ def _split(x: Tensor, direction: Tensor) -> tuple[Tensor, float]:
     return along, float(rows.square().sum(1).sub(along.square()).mean()) / (rows.shape[1] - 1)
 
 
-def _sw2(
+def sliced_distance(
     samples: Tensor | None, target: Tensor, sampling: Sampling, seed: int
 ) -> tuple[float | None, float | None, float | None]:
     """Distance, its standard error and the largest projected one; the projections are a function of the seed."""

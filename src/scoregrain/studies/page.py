@@ -43,7 +43,7 @@ def page(outcome: Outcome) -> str:
         "## Settings",
         _settings(outcome.folder.config["settings"]),
         "## Provenance",
-        _provenance(outcome.rows, outcome.folder.config),
+        _provenance(outcome),
     ]
     return _public("\n\n".join(parts) + "\n", outcome)
 
@@ -56,7 +56,7 @@ def overview(outcomes: Sequence[Outcome]) -> str:
     """
     order = list(STUDIES)
     found = sorted(outcomes, key=lambda each: (order.index(each.study.name), SCALES.index(each.study.scale)))
-    lines = [line for each in found if each.complete for line in _overview_lines(each)]
+    lines = [line for each in found if each.complete and each.study.scale != "tiny" for line in _overview_lines(each)]
     claims = grid(("claim", "study", "verdict", "value", "interval", "n"), lines) if lines else "No study is complete."
     total = compute(sum(seconds(each.rows) for each in found))
     cells = sum(len(each.rows) for each in found)
@@ -137,13 +137,18 @@ def _claims(outcome: Outcome) -> str:
     lines = []
     for claim, finding in zip(declared_claims(outcome), outcome.findings or [], strict=True):
         told = (number(finding.value), interval(finding.interval), str(finding.n), finding.note)
-        lines.append((_claim(claim), claim["source"], f"**{finding.word}**", *told))
+        lines.append((_claim(claim), _source(claim["source"]), f"**{finding.word}**", *told))
     return grid(("claim", "source", "verdict", "value", "interval", "n", "note"), lines)
 
 
 def _claim(claim: dict[str, Any]) -> str:
     control = "*control:* " if claim["control"] else ""
     return f"{control}**{claim['key']}**: {claim['text']}"
+
+
+def _source(source: str) -> str:
+    """Who claims something, for readers who do not have this project's specification."""
+    return re.sub(r"\bMATH [A-E]\d+(\.\d+)?", "here", source)
 
 
 def _table(table: Table) -> str:
@@ -159,19 +164,18 @@ def _written(value: Any) -> str:
     return ", ".join(map(_written, value)) if isinstance(value, list) else str(value)
 
 
-def _provenance(rows: Rows, config: dict[str, Any]) -> str:
+def _provenance(outcome: Outcome) -> str:
+    rows, config = outcome.rows, outcome.folder.config
     told = [row.provenance for row in rows]
     dates = sorted(each["finished"] for each in told if "finished" in each)
     when = f", finished between {dates[0]} and {dates[-1]}" if dates else ""
     codes = Counter(", ".join(f"{key} {each[key]}" for key in VERSIONS if key in each) for each in told)
-    commands = Counter(each["command"] for each in told if each.get("command"))
     parts = [
         f"Declared {config['declared']} with scoregrain {config['scoregrain']}. {len(rows)} cells, one process of one"
         f" thread each, {compute(seconds(rows))} together{when}.",
         grid(("cells", "run with"), [(str(count), code) for code, count in codes.items()]),
     ]
-    if commands:
-        parts.append("\n".join(["```console", *(f"$ {shown_command(each)}" for each in commands), "```"]))
+    parts.append(f"```console\n$ {shown_command(outcome.study.command())}\n```")
     parts.append("`rows.jsonl` has a line for each cell, with what it gave, its seconds, versions and command.")
     return "\n\n".join(parts)
 

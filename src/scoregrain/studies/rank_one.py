@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
+from scoregrain._random import stream_seed
 from scoregrain.datasets import RankOne
 from scoregrain.geometry import measure_geometry
-from scoregrain.studies.directions import directions, places
+from scoregrain.studies.directions import NULL, directions, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import study_family
 from scoregrain.studies.outcomes import Sampling, law_outcomes, sampler_outcomes
@@ -20,8 +20,10 @@ from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study
 from scoregrain.studies.summaries import (
     Floats,
     above_zero,
+    curves,
+    levels_of,
     mean_and_error,
-    seed_correlations,
+    ordered,
     shuffled,
     trend_note,
     with_error,
@@ -48,7 +50,9 @@ class RankOneStudy(Study):
             cluster of several directions each seed takes a random one.
         updates: Of each network.
         batch_size: Arrays in one.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, its largest.
+        lr_schedule: How it falls afterwards, or ``constant`` as the paper's.
+        warmup: Updates over which it rises.
         arrays: To train on.
         samples: Drawn, and compared with as many.
         sampler: By name.
@@ -68,7 +72,12 @@ class RankOneStudy(Study):
             "samples": 256,
             "sampler_steps": 10,
         },
-        "small": {},
+        "small": {
+            "updates": (600, 600, 600, 600),
+            "learning_rate": 3e-3,
+            "lr_schedule": "cosine",
+            "warmup": 20,
+        },
         "paper": {
             "networks": ("iddpm-16", "unet-16", "dit-16/2", "dit-16/4"),
             "places": (9, 9, 9, 8),
@@ -90,6 +99,8 @@ class RankOneStudy(Study):
     updates: tuple[int, ...] = (400, 400, 400, 400)
     batch_size: int = 64
     learning_rate: float = 1e-3
+    lr_schedule: str = "constant"
+    warmup: int = 0
     arrays: int = 10_000
     samples: int = 512
     sampler: str = "ddim"
@@ -133,6 +144,8 @@ class RankOneStudy(Study):
                 steps=self.updates[self.networks.index(network)],
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
+                lr_schedule=self.lr_schedule,
+                warmup=self.warmup,
                 ema=0.0,
                 seed=seed,
                 device=self.device,
@@ -160,15 +173,15 @@ class RankOneStudy(Study):
         logs, zeros = np.log(sw2), np.log(rows.array("sw2_zeros", "seed", "place"))
         growing = sw2[:, ::-1]  # from the smallest eigenvalue to the largest, the order that is claimed
         return [
-            above_zero(claims["trend-sw2"], seed_correlations(value, sw2), note=trend_note(growing)),
+            ordered(claims["trend-sw2"], value, sw2, note=trend_note(growing)),
             above_zero(claims["ends-sw2"], logs[:, 0] - logs[:, -1]),
             above_zero(claims["ends-other"], other[:, 0] - other[:, -1]),
-            above_zero(claims["trend-denoising"], seed_correlations(value, along), note=trend_note(along[:, ::-1])),
-            above_zero(claims["outcomes-agree"], seed_correlations(along, sw2)),
-            above_zero(claims["last-level"], seed_correlations(last, sw2)),
-            above_zero(claims["first-order"], seed_correlations(first_order, sw2)),
+            ordered(claims["trend-denoising"], value, along, note=trend_note(along[:, ::-1])),
+            ordered(claims["outcomes-agree"], along, sw2),
+            ordered(claims["last-level"], last, sw2),
+            ordered(claims["first-order"], first_order, sw2),
             above_zero(claims["worse-than-nothing"], (logs - zeros).mean(1)),
-            above_zero(claims["control"], seed_correlations(shuffled(value), sw2)),
+            ordered(claims["control"], shuffled(value, stream_seed(0, network)), sw2),
         ]
 
     def tables(self, rows: Rows) -> list[Table]:
@@ -297,7 +310,8 @@ def _figure(networks: tuple[str, ...], rows: Rows) -> Figure:
     for (left, middle, right), network in zip(axes, networks, strict=True):
         mine = rows.where(network=network)
         values = mine.array("eigenvalue", "seed", "place")[0]
-        x = np.maximum(values, 1e-3 * values.max())  # the null space has its place at the left end of a log axis
+        values = np.where(values > NULL * values.max(), values, 0.0)
+        x = np.where(values > 0, values, values[values > 0].min() / 10)  # a log axis has no place for the null space
         for axis, name, said in ((left, "sw2", "SW₂"), (middle, "excess_along", "excess error along v")):
             table = mine.array(name, "seed", "place")
             axis.loglog(np.broadcast_to(x, table.shape).T, table.T, ".", color=COLOURS[0], alpha=0.4)
@@ -323,8 +337,7 @@ def _draw_levels(axis: Any, rows: Rows) -> None:
     found = rows.levels("place")
     for colour, place in zip(COLOURS, (found[0], found[len(found) // 2], found[-1]), strict=False):
         mine = rows.where(place=place)
-        curves = np.array([row["excess_along_levels"] for row in mine], dtype=np.float64)
-        mean, error = curves.mean(0), curves.std(0, ddof=1) / math.sqrt(len(curves))
-        axis.errorbar(mine[0]["levels"], mean, error, color=colour, label=f"λ = {mine[0]['eigenvalue']:.3g}")
+        mean, error = np.array([mean_and_error(level) for level in curves(mine, "excess_along_levels").T]).T
+        axis.errorbar(levels_of(mine), mean, error, color=colour, label=f"λ = {mine[0]['eigenvalue']:.3g}")
     axis.set(xlabel="noise level t", ylabel="excess error along v", yscale="log")
     axis.legend(frameon=False, fontsize=8)

@@ -83,8 +83,10 @@ def run_study(study: Study, path: Path, *, workers: int = 1, command: str = "", 
         KeyboardInterrupt: After Ctrl-C; what was run is kept.
     """
     workers = whole(workers, "workers", least=1)
+    source_hash()  # of the files as they are now, which may be edited while cells run
     with _quiet():
-        folder = StudyFolder.open(study, path, command)
+        with _one_thread():
+            folder = StudyFolder.open(study, path, command)
         todo = folder.remaining()
         try:
             ran = sum(_run_all(folder, todo, workers, command, progress))
@@ -188,6 +190,7 @@ _FOLDER: list[StudyFolder] = []
 def _begin(study: Study, path: Path) -> None:
     """Prepare a worker process: one thread, no Ctrl-C of its own, an end when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source_hash()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -70,7 +70,7 @@ class StudyFolder:
         """
         config = read_config(path)
         try:
-            study = find_study(config["study"]).at(**{k: _tuple(v) for k, v in config["settings"].items()})
+            study = find_study(config["study"])(**{key: _tuple(each) for key, each in config["settings"].items()})
         except (KeyError, TypeError) as error:
             raise damaged(path, error) from error
         folder = cls(path, study)
@@ -110,21 +110,18 @@ class StudyFolder:
         """Fail where the folder declares other work than the study's."""
         found, study = self.config, self.study
         declared = {"study": study.name, **study.declared()}
-        theirs = {"study": found.get("study"), **found.get("settings", {})}
+        theirs = {"study": found.get("study"), **type(study)().declared(), **found.get("settings", {})}
         for key in dict.fromkeys([*declared, *theirs]):
             if declared.get(key) != theirs.get(key):
                 raise InvalidInputError(
                     f"'{self.path}' declares {key} {theirs.get(key)!r}, not {declared.get(key)!r}: what is declared"
                     " does not change; choose another --out"
                 )
-        if found.get("cells") != study.cells() or self._claims() != [claim.key for claim in study.claims()]:
+        if found.get("cells") != study.cells() or found.get("claims") != [asdict(claim) for claim in study.claims()]:
             raise InvalidInputError(
                 f"'{self.path}' was declared by a version of the library with other cells or claims"
                 f" ({found.get('scoregrain')}): choose another --out"
             )
-
-    def _claims(self) -> list[str]:
-        return [str(claim.get("key")) for claim in self.config.get("claims", [])]
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,6 +202,20 @@ class Study(ABC):
         """All settings as JSON types, but for the device."""
         found = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "device"}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    def command(self) -> str:
+        """The command that runs this study: the scale, and the settings that are not the scale's."""
+        usual = type(self).at(self.scale).declared()
+        own = {key: value for key, value in self.declared().items() if value != usual[key]}
+        words = ["scoregrain", "study", self.name, "--scale", self.scale]
+        if "data" in own:
+            data = own.pop("data")
+            words += ["--data", *(data if isinstance(data, list) else [data])]
+        if "seeds" in own:
+            words += ["--seeds", str(own.pop("seeds"))]
+        if own:
+            words += ["--set", *(f"{key}={json.dumps(value)}" for key, value in own.items())]
+        return shlex.join(words)
 
     @abstractmethod
     def cells(self) -> list[Cell]:

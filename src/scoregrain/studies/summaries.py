@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scoregrain.metrics.ranks import pages_l, pearson, ranks
-from scoregrain.metrics.statistics import paired_comparison
-from scoregrain.studies.study import Claim, Finding, judged, word_for
+from scoregrain.metrics.statistics import ROUNDING, paired_comparison
+from scoregrain.studies.study import Claim, Finding, Rows, judged, word_for
 
 Floats = NDArray[np.float64]
 
+RULE = (
+    "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0, or where all seeds give one number"
+    " above (below) 0 and sign-flip p ≤ 0.05"
+)
+"""How :func:`above_zero` judges, for the statistic of a claim."""
 
-def above_zero(claim: Claim, values: ArrayLike, *, note: str = "") -> Finding:
+
+def above_zero(claim: Claim, values: ArrayLike, *, note: str = "", correlation: bool = False) -> Finding:
     """Judge that the mean over seeds is above zero, by Student's 95 % interval.
 
     Seeds that all give the same number have no interval: there the sign-flip test decides, at 5 %.
@@ -23,30 +29,44 @@ def above_zero(claim: Claim, values: ArrayLike, *, note: str = "") -> Finding:
         claim: What is claimed.
         values: One number for each seed, (S,): a difference of a pair, a correlation over directions.
         note: As of :class:`Finding`; the sign-flip p is added.
+        correlation: The values are correlations: their interval is told within [-1, 1].
     """
     found = np.asarray(values, dtype=np.float64)
     finite = found[np.isfinite(found)]
     if len(finite) < max(2, len(found)):
-        missing = f"{len(found) - len(finite)} of {len(found)} seeds gave no number"
+        lost = len(found) - len(finite)
+        missing = f"{lost} of {len(found)} seeds gave no number" if lost else "one seed has no interval"
         return Finding(claim.key, None, None, len(finite), "undecided", _joined(note, missing))
     compared = paired_comparison(finite)
     tested = f"sign-flip p = {compared.p_two_sided:.2g}"
-    if np.ptp(finite) == 0:  # correlations of few ranks can all be equal, which is no certainty
+    if np.ptp(finite) <= ROUNDING * max(
+        1.0, float(np.abs(finite).max())
+    ):  # correlations of few ranks can all be equal, which is no certainty
         sure = compared.p_two_sided <= 0.05
         word = word_for(claim, sure and compared.mean > 0, sure and compared.mean < 0)
         return Finding(claim.key, compared.mean, None, len(finite), word, _joined(note, "all seeds alike", tested))
-    return judged(claim, compared.mean, compared.t_interval, len(finite), note=_joined(note, tested))
+    low, high = compared.t_interval
+    interval = (max(low, -1.0), min(high, 1.0)) if correlation else (low, high)
+    return judged(claim, compared.mean, interval, len(finite), note=_joined(note, tested))
+
+
+def ordered(claim: Claim, x: ArrayLike, table: Floats, *, note: str = "") -> Finding:
+    """Judge that outcomes grow with x: the mean over seeds of :func:`seed_correlations` is above zero."""
+    return above_zero(claim, seed_correlations(x, table), note=note, correlation=True)
 
 
 def seed_correlations(x: ArrayLike, table: Floats) -> Floats:
     """Return Spearman's ρ of every row of a table with x, (S,): NaN where a row or x has no order.
 
+    What is not a number, of a training that diverged, is taken for larger than all numbers, in x as in the table.
+
     Args:
         x: (P,), or (S, P) with a row for each seed.
-        table: (S, P); what is not a number is taken for worse than all numbers.
+        table: (S, P).
     """
     filled = np.where(np.isnan(table), np.inf, table)
     predictor = np.broadcast_to(np.asarray(x, dtype=np.float64), filled.shape)
+    predictor = np.where(np.isnan(predictor), np.inf, predictor)
     return np.asarray(pearson(ranks(predictor), ranks(filled)))
 
 
@@ -65,6 +85,18 @@ def trend_note(table: Floats) -> str:
     return f"Page's L z = {page.z:.2f}, p = {page.p_greater:.2g}"
 
 
+def curves(rows: Rows, name: str) -> Floats:
+    """Return a list of numbers of every row, (rows, L); NaN where a row has none, as after a training that diverged."""
+    found = [row[name] for row in rows]
+    length = next((len(each) for each in found if each is not None), 1)
+    return np.array([[np.nan] * length if each is None else each for each in found], dtype=np.float64)
+
+
+def levels_of(rows: Rows) -> list[int]:
+    """Return the noise levels of :func:`curves`, of the first row that has them."""
+    return next((list(row["levels"]) for row in rows if row["levels"] is not None), [0])
+
+
 def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     """Mean and standard error over what is a number; NaN where there is too little."""
     found = np.asarray(values, dtype=np.float64)
@@ -80,6 +112,12 @@ def with_error(values: ArrayLike, digits: int = 2) -> str:
     missing = int((~np.isfinite(found)).sum())
     said = written(*mean_and_error(found), digits)
     return f"{said} ({missing} of {found.size} missing)" if missing and found.size > missing else said
+
+
+def worse_than_zeros(rows: Rows) -> str:
+    """``3 of 8 cells are worse than zeros``, by SW₂; a cell whose samples are no numbers is."""
+    worse = sum(row["sw2"] is None or row["sw2"] > row["sw2_zeros"] for row in rows)
+    return f"{worse} of {len(rows)} cells are worse than zeros"
 
 
 def written(mean: float, error: float, digits: int = 2) -> str:

@@ -32,11 +32,6 @@ class Fitted:
     model: nn.Module
     loss: float
 
-    @property
-    def diverged(self) -> bool:
-        """Is the loss no number any more?"""
-        return not math.isfinite(self.loss)
-
 
 def fit(config: TrainConfig) -> Fitted:
     """Train a network in memory; parameter for parameter what ``train(config)`` gives.
