@@ -62,7 +62,7 @@ def test_pages_are_written_anew_from_rows(tmp_path, monkeypatch):
     build_results.build(results)
     assert [file.read_bytes() for file in files] == whole
     text = readme.read_text()
-    assert text.startswith(f"# Results\n\n{build_results.BEGIN}\n\n| claim | study |")
+    assert text.startswith(f"# Results\n\n{build_results.BEGIN}\n\n### Is it above zero?")
     assert text.endswith(f"cells.\n\n{build_results.END}\n\nMore.\n")
     assert "stale" not in text
     assert "[toy-small](studies/toy-small/README.md) | refuted | -0.8 |" in text

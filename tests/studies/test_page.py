@@ -98,9 +98,10 @@ def test_the_overview_lists_all_claims_and_what_was_not_run(tmp_path):
     (tmp_path / "several-tiny").mkdir()
     text = overview([small])
     assert (
-        "| **above**: The value \\| is above zero. | [toy-small](studies/toy-small/README.md) | refuted | -0.8 |"
-        in text
+        "### Is it above zero?\n\nStatistics, tables and figure: [toy-small](studies/toy-small/README.md).\n\n"
+        "| claim | verdict | value | interval | n |" in text
     )
+    assert "| **above**: The value \\| is above zero. | refuted | -0.8 |" in text
     assert "| *control:* **reversed**: Its opposite is above zero. |" in text
     assert "does not fail | 0.8 |" in text
     assert "| toy | not run | [5 cells, 0 s](studies/toy-small/README.md) | not planned |" in text
@@ -122,7 +123,7 @@ def test_one_study_on_two_data_sets_has_both_pages_in_the_overview(tmp_path):
     outcomes = [complete(tmp_path / f"toy-small-{data}", "small", data=data) for data in ("digits", "mnist")]
     text = overview(outcomes)
     for name in ("toy-small-digits", "toy-small-mnist"):
-        assert text.count(f"(studies/{name}/README.md)") == 3  # two claims, and what was run
+        assert text.count(f"(studies/{name}/README.md)") == 2  # its verdicts, and what was run
 
 
 def test_paths_inside_tuples_of_settings_are_file_names_too(tmp_path):

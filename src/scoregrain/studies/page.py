@@ -56,12 +56,11 @@ def overview(outcomes: Sequence[Outcome]) -> str:
     """
     order = list(STUDIES)
     found = sorted(outcomes, key=lambda each: (order.index(each.study.name), SCALES.index(each.study.scale)))
-    lines = [line for each in found if each.complete and each.study.scale != "tiny" for line in _overview_lines(each)]
-    claims = grid(("claim", "study", "verdict", "value", "interval", "n"), lines) if lines else "No study is complete."
+    sections = [_overview_section(each) for each in found if each.complete and each.study.scale != "tiny"]
     total = compute(sum(seconds(each.rows) for each in found))
     cells = sum(len(each.rows) for each in found)
     parts = [
-        claims,
+        *(sections or ["No study is complete."]),
         "A control is a claim that must fail; where it does not, the study shows nothing.",
         "### What was run",
         grid(("study", *SCALES), [_run_line(name, found) for name in order]),
@@ -183,19 +182,16 @@ def _provenance(outcome: Outcome) -> str:
 # parts of the overview -----------------------------------------------------------------------------------------------
 
 
-def _overview_lines(outcome: Outcome) -> list[tuple[str, ...]]:
-    link = _link(outcome, outcome.folder.path.name)
-    return [
-        (
-            _public(_claim(claim), outcome),
-            link,
-            finding.word,
-            number(finding.value),
-            interval(finding.interval),
-            str(finding.n),
-        )
+def _overview_section(outcome: Outcome) -> str:
+    """The verdicts of a study, below its question."""
+    lines = [
+        (_claim(claim), finding.word, number(finding.value), interval(finding.interval), str(finding.n))
         for claim, finding in zip(declared_claims(outcome), outcome.findings or [], strict=True)
     ]
+    title = f"### {outcome.study.title}"
+    where = f"Statistics, tables and figure: {_link(outcome, outcome.folder.path.name)}."
+    table = grid(("claim", "verdict", "value", "interval", "n"), lines)
+    return _public("\n\n".join([title, where, table]), outcome)
 
 
 def _run_line(name: str, outcomes: Sequence[Outcome]) -> tuple[str, ...]:

@@ -334,10 +334,14 @@ def _mean_log(table: Floats) -> Floats:
 
 def _draw_levels(axis: Any, rows: Rows) -> None:
     """The error along the direction over noise levels: the first, the middle and the last direction."""
-    found = rows.levels("place")
+    found, largest = rows.levels("place"), max(row["eigenvalue"] for row in rows)
     for colour, place in zip(COLOURS, (found[0], found[len(found) // 2], found[-1]), strict=False):
         mine = rows.where(place=place)
         mean, error = np.array([mean_and_error(level) for level in curves(mine, "excess_along_levels").T]).T
-        axis.errorbar(levels_of(mine), mean, error, color=colour, label=f"λ = {mine[0]['eigenvalue']:.3g}")
+        axis.errorbar(levels_of(mine), mean, error, color=colour, label=_named(mine[0]["eigenvalue"], largest))
     axis.set(xlabel="noise level t", ylabel="excess error along v", yscale="log")
     axis.legend(frameon=False, fontsize=8)
+
+
+def _named(value: float, largest: float) -> str:
+    return f"λ = {value:.3g}" if value > NULL * largest else "null space"
