@@ -62,8 +62,11 @@ def test_missing_seeds_leave_a_claim_undecided():
     broken = rows()
     broken[0].values["deviation"] = None
     assert broken[0]["case"] == "mlp"
+    control = next(row for row in broken if row["case"] == "cnn-tanh")
+    control.values["deviation"] = None
     found = {each.claim: each.word for each in STUDY.findings(broken)}
     assert (found["mlp"], found["cnn"]) == ("undecided", "holds")
+    assert (found["broken-cnn-tanh"], found["broken-cnn-scaled"]) == ("undecided", "fails, as it must")
 
 
 def test_every_claim_has_a_finding_at_every_scale():
@@ -119,6 +122,23 @@ def test_a_mean_of_the_last_weights_is_nothing_behind_a_layer_norm():
 def test_a_changed_family_is_changed_each_time_it_is_built():
     family = changed("dit-8/4", lambda network: network.final.bias.add_(0.5))
     assert all(bool((family.build().final.bias == 0.5).all()) for _ in range(2))
+
+
+def test_a_subject_is_measured_with_its_multiple_of_networks(monkeypatch):
+    """The closed form's networks come after the sampled ones, none of them twice."""
+    asked = []
+
+    def measured(family, networks, *, seed, first=0, estimator="auto"):
+        asked.append((first, networks, estimator))
+        raise StopIteration
+
+    monkeypatch.setattr("scoregrain.studies.closed_forms.measure_geometry", measured)
+    study, subject = ClosedFormsStudy.at("tiny", count=64), NETWORKS["unet-8:channels=3"]
+    with pytest.raises(StopIteration):
+        study.run({"case": "unet-8:channels=3", "seed": 0}, {})
+    with pytest.raises(StopIteration):
+        study._closed(subject, 0)
+    assert asked == [(0, 256, "plain"), (256, 256, "auto")]
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ import torch
 from scoregrain._random import stream
 from scoregrain.models.dit import unpatchify
 from scoregrain.studies.last_layers import (
+    CHANNEL_SCALES,
     LAYERS,
+    SCALES,
     SHAPE,
     features,
     group_norm,
@@ -94,6 +96,30 @@ def test_sparse_rows_have_the_moments_of_dense_ones():
 
 def test_a_group_norm_centres_all_of_an_array():
     assert group_norm(normal(2, 3, 16)).flatten(1).mean(1).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("case", "scales"),
+    [("mlp-scaled", SCALES), ("cnn-scaled", CHANNEL_SCALES), ("tokens-scaled", SCALES)],
+)
+def test_unequal_sizes_break_the_formula_and_the_form(case, scales):
+    """S G S, S the sizes, is the geometry then; its squared deviation from G, and from the form, is above a tenth."""
+    layer, n = LAYERS[case], 4000
+    predicted = layer.predict(0)
+    broken = scales[:, None] * predicted * scales
+    u = torch.nn.functional.normalize(normal(20, 48, name="u"), dim=1)
+    energy = (layer.draw(n, 0, stream(0, "layers")) @ u.T).square()
+    z = (energy.mean(0) - torch.einsum("ki,ij,kj->k", u, broken, u)) / energy.std(0) * math.sqrt(n)
+    assert z.abs().max() < 4
+    assert (broken - predicted).square().sum() > 0.1 * predicted.square().sum()
+    assert off_form(broken, layer.proposition, SHAPE).square().sum() > 0.1 * broken.square().sum()
+
+
+def test_sizes_of_channels_are_equal_within_a_channel():
+    """So that it is the channels, and not the pixels, that break the form."""
+    sizes = CHANNEL_SCALES.reshape(SHAPE).flatten(1)
+    assert (sizes == sizes[:, :1]).all()
+    assert len(set(sizes[:, 0].tolist())) == 3
 
 
 @pytest.mark.parametrize("case", [case for case, layer in LAYERS.items() if layer.holds])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scoregrain.studies.linear_dsm import LinearDSMStudy
-from scoregrain.studies.linear_statistics import order, slope
+from scoregrain.studies.linear_statistics import order, share_of_few, slope
 from scoregrain.studies.study import Row, Rows
 
 STUDY = LinearDSMStudy.at("tiny", spectra=("oracle",), seeds=3)
@@ -15,7 +15,7 @@ VALUES = np.array([8.0, 5.0, 3.0, 2.0, 1.0])
 CONTROLS = {"tied", "shifted", "own-eigenvalue", "reversed"}
 
 
-def row(seed, **changed):
+def row(seed, spectrum="oracle", **changed):
     """What Theorem 1 predicts at σ = 1, D = 5, with a little noise where numbers are sampled."""
     wobble = np.exp(0.01 * np.random.default_rng(seed).standard_normal(5))
     values = {
@@ -25,7 +25,7 @@ def row(seed, **changed):
         "rates_shifted": np.ones(5),
         "off_data": 8.0,
         "off_data_shaped": 1.0,
-        "times": np.array([2.0, 2.0, 1.9, 1.8, 1.0]),
+        "times": np.array([2.0, 2.0, 2.0, 1.99, 1.0]),
         "times_along": 1 / VALUES,
         "traces": 12 * VALUES * wobble,
         "traces_function": 12 * VALUES**2 * wobble,
@@ -37,7 +37,7 @@ def row(seed, **changed):
     }
     values |= changed
     plain = {key: each.tolist() if isinstance(each, np.ndarray) else each for key, each in values.items()}
-    return Row({"spectrum": "oracle", "sigma": 1.0, "seed": seed}, plain)
+    return Row({"spectrum": spectrum, "sigma": 1.0, "seed": seed}, plain)
 
 
 def words(**changed):
@@ -57,7 +57,9 @@ def test_rows_of_the_theorem_hold_and_the_controls_fail():
         ("rates", {"rates": np.array([1.0, 1, 1, 1.1, 2])}),
         ("smallest", {"rates": np.ones(5)}),
         ("others", {"rates": np.array([1.0, 1.01, 1, 1, 2])}),
-        ("time", {"times": np.ones(5)}),
+        ("time", {"times": np.array([1.0, 1.0, 1.0, 1.0, 2.0])}),
+        ("time-few", {"times": np.array([16.0, 8.0, 4.0, 2.0, 1.0])}),
+        ("along", {"times_along": np.ones(5)}),
         ("noise", {"traces": VALUES**2}),
         ("noise-function", {"traces_function": VALUES}),
         ("noise-size", {"traces": 24 * VALUES}),
@@ -87,8 +89,49 @@ def test_controls_can_be_seen_not_to_fail(key, changed):
 def test_missing_numbers_leave_claims_undecided():
     gone = [None] * 5
     found = words(rates=gone, traces=gone, times=gone, off_data=None, off_data_shaped=None)
-    assert {found[key] for key in ("rates", "smallest", "others", "noise", "noise-size", "shaped")} == {"undecided"}
+    lost = ("rates", "smallest", "others", "time", "time-few", "noise", "noise-size", "shaped")
+    assert {found[key] for key in (*lost, "own-eigenvalue", "reversed")} == {"undecided"}
     assert found["along"] == "refuted"
+
+
+def test_equal_times_do_not_fall_and_have_no_difference_to_place():
+    found = words(times=np.ones(5))
+    assert (found["time"], found["time-few"]) == ("holds", "undecided")
+
+
+def test_tables_and_figure_are_made_of_rows_that_lack_numbers():
+    """A time that was not reached is None."""
+    gone = [None] * 5
+    rows = Rows([row(seed, times=[None, 2.0, 2.0, 2.0, None], rates=gone, off_data=None) for seed in range(3)])
+    rates, noise = STUDY.tables(rows)
+    assert rates.rows[0] == ("oracle", "1", "nan", "nan", "1.000", "1.000", "nan", "0.125", "nan", "1")
+    assert noise.note.endswith("oracle 3.")
+    assert len(STUDY.figure(rows).axes) == 3
+
+
+def test_sampled_claims_are_judged_by_the_worst_spectrum():
+    """The mean of the two slopes would be within the margin."""
+    study = LinearDSMStudy.at("tiny", spectra=("oracle", "unet-8"), seeds=3)
+    steep = [row(seed, "oracle", traces=VALUES**1.2, stationary=VALUES[[0, 2, 4]] ** 1.3) for seed in range(3)]
+    flat = [row(seed, "unet-8", traces=VALUES**0.85, stationary=VALUES[[0, 2, 4]] ** 0.6) for seed in range(3)]
+    found = {each.claim: each for each in study.findings(Rows([*steep, *flat]))}
+    assert (found["noise"].word, found["noise"].n) == ("refuted", 3)
+    assert found["noise"].value == pytest.approx(1.2)
+    assert found["noise"].note == "worst of 2: oracle at σ = 1"
+    assert found["stationary-slope"].note == "worst of 2: unet-8 at σ = 1"
+
+
+def test_a_control_is_judged_by_the_spectrum_that_comes_nearest():
+    study = LinearDSMStudy.at("tiny", spectra=("oracle", "unet-8"), seeds=3)
+    rows = [row(seed, "oracle") for seed in range(3)]
+    rows += [row(seed, "unet-8", traces=VALUES[::-1].copy()) for seed in range(3)]
+    found = {each.claim: each for each in study.findings(Rows(rows))}["reversed"]
+    assert (found.word, found.note) == ("does not fail", "nearest of 2: unet-8 at σ = 1")
+
+
+def test_the_share_of_the_smallest_few_is_of_the_log():
+    """⌈5/4⌉ = 2 directions: from u_3 on, two of four factors of two."""
+    assert share_of_few(row(0, times=[16.0, 8.0, 4.0, 2.0, 1.0])) == pytest.approx(0.5)
 
 
 def test_every_claim_has_a_finding_and_every_pair_its_cell():
@@ -108,6 +151,7 @@ def test_the_slope_is_that_of_a_power_law():
 def test_equal_times_have_no_order_and_unfinished_ones_are_longest():
     assert order(row(0, times=[1.0, 1.0, 1.0, 1.0, 1.0]), "times") == 0
     assert order(row(0, times=[None, 4.0, 3.0, 2.0, 1.0]), "times") == 1
+    assert math.isnan(order(row(0, times=[None] * 5), "times"))
 
 
 def test_the_oracle_cell_finds_t1_and_t3():

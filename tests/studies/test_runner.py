@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scoregrain._errors import ScoregrainError
-from scoregrain.studies.runner import load_study, run_study, source_hash
+from scoregrain.studies.runner import run_study, source_hash
 from tests.studies.cases import Coins, diary
 
 

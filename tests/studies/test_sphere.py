@@ -116,6 +116,8 @@ def test_the_table_has_every_arm_with_trivial_baselines_and_the_figure_every_out
     table = study.tables(rows)[0]
     assert [row[0] for row in table.rows] == list(ARMS)
     assert table.rows[0][-4:] == ("0.1", "1", "0.5", "0.1")
+    worse = sum(row["sw2"] > 1 for row in rows)
+    assert table.note.endswith(f"By SW₂ {worse} of 16 cells are worse than zeros.")
     assert len(table.columns) == len(table.rows[0])
     assert len(study.figure(rows).axes) == len(OUTCOMES)
 

@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
 
-from scoregrain.studies import Claim
+from scoregrain.studies import Claim, Row, Rows
 from scoregrain.studies.summaries import (
     above_zero,
+    gated,
     mean_and_error,
     seed_correlations,
     shuffled,
+    swapped,
     trend_note,
     with_error,
+    worse_than_zeros,
     written,
 )
 
@@ -76,3 +79,29 @@ def test_numbers_are_written_with_their_error():
     assert with_error([1.0, np.nan, 3.0]) == "2.0 ± 1.0 (1 of 3 missing)"
     assert mean_and_error([4.0])[0] == 4.0
     assert written(0.05, 3e-18) == "0.05"
+
+
+def test_cells_that_are_worse_than_zeros_or_have_no_samples_are_counted():
+    outcomes = [0.5, 1.5, None, 1.0]
+    rows = Rows([Row({"seed": seed}, {"sw2": sw2, "sw2_zeros": 1.0}) for seed, sw2 in enumerate(outcomes)])
+    assert worse_than_zeros(rows) == "2 of 4 cells are worse than zeros"
+
+
+def test_a_finding_of_distances_tells_how_many_cells_are_worse_than_zeros():
+    found = above_zero(CLAIM, [1.0, 1.1, 0.9, 1.0])
+    told = gated(found, 1.0, [0.5, 0.5, 0.5, 2.0], [0.1, 3.0, np.nan, 0.2])
+    assert told.word == "holds"
+    assert told.note.endswith("; 3 of 8 cells are worse than zeros")
+
+
+def test_a_reference_that_is_worse_than_zeros_decides_nothing():
+    found = above_zero(CLAIM, [1.0, 1.1, 0.9, 1.0])
+    told = gated(found, [1.0, 1.0, 3.0, 3.0], [2.0, np.nan, 2.0, 2.0], np.full(4, 0.1))
+    assert (told.word, told.value, told.interval) == ("undecided", found.value, found.interval)
+    assert "undecided since 2 of the reference's 4 are" in told.note
+    assert gated(above_zero(CONTROL, [1.0, 1.1, 0.9]), 1.0, [2.0, 2.0, 2.0]).word == "does not fail"
+
+
+def test_pairs_exchanged_in_every_other_seed_have_the_other_sign():
+    assert swapped(np.array([1.0, 2.0, 3.0])).tolist() == [1, -2, 3]
+    assert swapped(np.ones((2, 3))).tolist() == [[1, 1, 1], [-1, -1, -1]]

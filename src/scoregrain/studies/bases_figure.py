@@ -9,7 +9,7 @@ import numpy as np
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.orders import correlation, log_worst
 from scoregrain.studies.study import Rows, Table
-from scoregrain.studies.summaries import mean_and_error, with_error, written
+from scoregrain.studies.summaries import mean_and_error, with_error, worse_than_zeros, written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,8 @@ def bases_table(rows: Rows) -> Table:
         entries.append((basis, *spans, *rhos, *trivial))
     columns = ("basis", "vᵀGv", "SW₂", "ρ with SW₂", "ρ with excess along v", "resample", "zeros", "white noise")
     note = "SW₂ of each vector is the geometric mean over seeds; the last four are SW₂ of trivial generators and of the"
-    return Table("Bases", (*columns, "exact score"), tuple(entries), f"{note} sampler with the exact score.")
+    note += f" sampler with the exact score. By SW₂ {worse_than_zeros(rows)}."
+    return Table("Bases", (*columns, "exact score"), tuple(entries), note)
 
 
 def vectors_table(rows: Rows) -> Table:

@@ -47,6 +47,7 @@ class Subject:
         patch: Side of its tokens' patches.
         holds: The closed form applies.
         keeps_form: The eigenspaces are the predicted ones.
+        more: Times the networks of the others are drawn: of several channels there is more to estimate.
     """
 
     proposition: int
@@ -56,6 +57,7 @@ class Subject:
     patch: int = 0
     holds: bool = True
     keeps_form: bool = True
+    more: int = 1
 
 
 def colour_unet() -> NetworkFamily:
@@ -93,7 +95,7 @@ NETWORKS: dict[str, Subject] = {
     "dit-8/4": Subject(3, "the transformer DiT/4", _of("dit-8/4"), _of("dit-8/4"), 4),
     "mlp-8": Subject(1, "a multi-layer perceptron", _of("mlp-8"), _of("mlp-8")),
     "vit-8/4": Subject(3, "a vision transformer", _of("vit-8/4"), _of("vit-8/4"), 4),
-    "unet-8:channels=3": Subject(2, "a U-Net of three channels", colour_unet, colour_unet),
+    "unet-8:channels=3": Subject(2, "a U-Net of three channels", colour_unet, colour_unet, more=4),
     "dit-8/4:weights": Subject(
         3,
         "DiT/4 whose last weights have a mean, behind a LayerNorm",
@@ -129,7 +131,7 @@ class ClosedFormsStudy(Study):
         networks: Whole families, by name.
         seeds: Features, layers and networks.
         draws: Layers drawn for one cell.
-        count: Networks drawn for one cell, and for the closed form where it needs them.
+        count: Networks drawn for one cell, and for the closed form where it needs them; :attr:`Subject.more` times.
     """
 
     name: ClassVar[str] = "closed-forms"
@@ -212,13 +214,14 @@ class ClosedFormsStudy(Study):
             return self._layer(case, seed)
         subject = NETWORKS[case]
         family = subject.sampled()
-        halves = _halves(measure_geometry(family, self.count, seed=seed, estimator="plain"))
+        halves = _halves(measure_geometry(family, self.count * subject.more, seed=seed, estimator="plain"))
         predicted = (_predicted(case),) * 2 if case.startswith("dit") else self._closed(subject, seed)
         return compared(halves, predicted, subject.proposition, family.shape, subject.patch)
 
     def _closed(self, subject: Subject, seed: int) -> tuple[Tensor, Tensor]:
         """The closed form, by features of two sets of networks that the sampled ones are not among."""
-        return _halves(measure_geometry(subject.predicted(), self.count, seed=seed, first=self.count))
+        count = self.count * subject.more
+        return _halves(measure_geometry(subject.predicted(), count, seed=seed, first=count))
 
     def _layer(self, case: str, seed: int) -> dict[str, Any]:
         layer = LAYERS[case]
@@ -346,10 +349,12 @@ def z_squared(outputs: Tensor, predicted: Tensor, seed: int) -> float:
 
 
 def _rejected(claim: Claim, deviations: Floats) -> Finding:
-    """A control, which fails only where its deviation is seen to exceed the margin."""
+    """A control, which fails only where its deviation is seen to exceed the margin; missing numbers decide nothing."""
     logs = np.log10(np.where(deviations < TINIEST, TINIEST, deviations) / MARGIN)
     found = within(claim, logs, -math.inf, 0)
-    seen = found.interval is not None and found.interval[0] > 0
+    if found.interval is None:
+        return found
+    seen = found.interval[0] > 0
     return replace(found, word=word_for(claim, not seen, seen))
 
 

@@ -37,6 +37,9 @@ PATCH, WIDTH = 2, 6
 SCALES = torch.linspace(0.5, 1.5, math.prod(SHAPE), dtype=torch.float64)
 """Of output coordinates, where they are not identically distributed."""
 
+CHANNEL_SCALES = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64).repeat_interleave(math.prod(SHAPE[1:]))
+"""Of output coordinates, where channels are not, but pixels of one channel are."""
+
 MEAN = 0.3
 """Of weights and biases, where they have one; their standard deviations are 0.4 and 0.5."""
 
@@ -189,9 +192,11 @@ def token_places(shape: tuple[int, ...], patch: int) -> Tensor:
     return unpatchify(order, patch).flatten().argsort()
 
 
-def scaled(draw: Callable[[int, int, torch.Generator], Tensor]) -> Callable[[int, int, torch.Generator], Tensor]:
+def scaled(
+    draw: Callable[[int, int, torch.Generator], Tensor], scales: Tensor = SCALES
+) -> Callable[[int, int, torch.Generator], Tensor]:
     """Outputs whose coordinates are not identically distributed any more."""
-    return lambda n, seed, generator: draw(n, seed, generator) * SCALES
+    return lambda n, seed, generator: draw(n, seed, generator) * scales
 
 
 # Forms ---------------------------------------------------------------------------------------------------------------
@@ -273,7 +278,9 @@ LAYERS: dict[str, LastLayer] = {
     "cnn-group-norm": LastLayer(
         2, "a GroupNorm behind the convolution", partial(cnn_outputs, last=group_norm), cnn_prediction, holds=False
     ),
-    "cnn-scaled": LastLayer(2, "channels of unequal size", scaled(cnn_outputs), cnn_prediction, False, False),
+    "cnn-scaled": LastLayer(
+        2, "channels of unequal size", scaled(cnn_outputs, CHANNEL_SCALES), cnn_prediction, False, False
+    ),
     "tokens-mean": LastLayer(
         3, "weights with a mean", partial(token_outputs, mean=MEAN), token_prediction, False, False
     ),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoregrain.geometry import measure_geometry
 from scoregrain.studies.drawing import COLOURS
-from scoregrain.studies.equivalence import exact, within
+from scoregrain.studies.equivalence import exact
 from scoregrain.studies.families import study_family
 from scoregrain.studies.linear_chains import (
     LinearProblem,
@@ -25,15 +25,18 @@ from scoregrain.studies.linear_chains import (
 from scoregrain.studies.linear_claims import controls, of_descent, of_noise
 from scoregrain.studies.linear_statistics import (
     EXACT,
+    MOST,
     SAMPLED,
-    by_seed,
+    ends,
     lead,
     numbers,
     order,
     outcomes,
     own_error,
     rate_error,
+    share_of_few,
     spread_of_others,
+    worst_within,
 )
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Row, Rows, Study, Table
 from scoregrain.studies.summaries import with_error
@@ -143,7 +146,7 @@ class LinearDSMStudy(Study):
         }
 
     def findings(self, rows: Rows) -> list[Finding]:
-        """Worst cases of what is exact, means over seeds of what is sampled."""
+        """Worst cases, of what is exact over cells and of what is sampled over spectra and levels."""
         claim = {each.key: each for each in self.claims()}
         cells = len(rows)
         off = [[np.nan if row[name] is None else row[name] for row in rows] for name in ("off_data", "off_data_shaped")]
@@ -156,22 +159,19 @@ class LinearDSMStudy(Study):
             "tied": (_largest(rows, lambda row: lead(row, "rates_tied")), EXACT, np.inf, ""),
             "shifted": (_largest(rows, lambda row: lead(row, "rates_shifted")), EXACT, np.inf, ""),
             "own-eigenvalue": (-_largest(rows, lambda row: -own_error(row)), 0, EXACT, ""),
+            "time-few": (-_largest(rows, lambda row: -share_of_few(row)), MOST, np.inf, ""),
         }
-        for key, name in (("time", "times"), ("along", "times_along")):
-            orders, ends = (
-                [order(row, name) for row in rows],
-                np.array([numbers(row, name)[0] / numbers(row, name)[-1] for row in rows]),
-            )
-            said = (
-                f"largest ρ {max(orders):.3g}; time along u_1 over that along u_D {ends.min():.3g} to {ends.max():.3g}"
-            )
-            worst[key] = (min(orders), 1e-9, 1, said)
+        for key, name, least in (("time", "times", 0), ("along", "times_along", EXACT)):
+            orders = [order(row, name) for row in rows]
+            ratios = [ends(row, name) for row in rows]
+            said = f"largest ρ {max(orders):.3g}; time u_1 over u_D {min(ratios):.3g} to {max(ratios):.3g}"
+            worst[key] = (float(np.min(orders)), least, 1, said)
         found = {
             key: exact(claim[key], value, low, high, cells, note=note)
             for key, (value, low, high, note) in worst.items()
         }
         for key, statistic, low, high in SAMPLED:
-            found[key] = within(claim[key], by_seed(rows, statistic), low, high)
+            found[key] = worst_within(claim[key], rows, statistic, low, high)
         return [found[each.key] for each in self.claims()]
 
     def tables(self, rows: Rows) -> list[Table]:
@@ -183,19 +183,12 @@ class LinearDSMStudy(Study):
             if not len(here):
                 continue
             row, place = here[0], (spectrum, f"{sigma:g}")
-            unit = sigma**2 * row["eigenvalues"][-1]
-            scaled = [row["rates"][0], row["rates"][-1], row["rates_shifted"][-1]]
-            tied = row["rates_tied"][-1] / (sigma**2 * row["eigenvalues"][-2])
-            times = [row[name][0] / row[name][-1] for name in ("times", "times_along")]
-            off = [row["off_data"], row["off_data_shaped"]]
-            rates.append(
-                (
-                    *place,
-                    *(f"{each / unit:.3f}" for each in scaled),
-                    f"{tied:.3f}",
-                    *(f"{each:.3g}" for each in times + off),
-                )
-            )
+            unit = sigma**2 * numbers(row, "eigenvalues")
+            slowest, shifted, tied = (numbers(row, name) for name in ("rates", "rates_shifted", "rates_tied"))
+            scaled = [slowest[0] / unit[-1], slowest[-1] / unit[-1], shifted[-1] / unit[-1], tied[-1] / unit[-2]]
+            spans = [ends(row, name) for name in ("times", "times_along")]
+            spans += [np.nan if row[name] is None else row[name] for name in ("off_data", "off_data_shaped")]
+            rates.append((*place, *(f"{each:.3f}" for each in scaled), *(f"{each:.3g}" for each in spans)))
             noise.append((*place, *(with_error([statistic(each) for each in here]) for _, statistic, *_ in SAMPLED)))
         return [
             Table(
@@ -214,6 +207,8 @@ class LinearDSMStudy(Study):
                     *("stationary slope", "log spread, shaped / white", "reversed labels, slope"),
                 ),
                 tuple(noise),
+                f"Stationary errors are simulated along {PLACES} directions at most, of eigenvalues down to 1/{SHARE}"
+                f" of the largest: {_places(rows)}.",
             ),
         ]
 
@@ -265,6 +260,12 @@ def _off_data(problem: LinearProblem) -> float:
     rates = measured_rates(problem, problem.start(), 2).diagonal(dim1=1, dim2=2)
     off = rates[~torch.eye(len(rates), dtype=torch.bool)]
     return float(off.max() / off.min())
+
+
+def _places(rows: Rows) -> str:
+    """How many directions stationary errors were simulated along, by spectrum."""
+    found = {row["spectrum"]: len(row["places"]) for row in rows}
+    return ", ".join(f"{spectrum} {count}" for spectrum, count in found.items())
 
 
 def _largest(rows: Rows, statistic: Callable[[Row], float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,17 +12,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from scoregrain.metrics.ranks import spearman
 from scoregrain.noise.linear_theory import decay_rates, gradient_noise
-from scoregrain.studies.study import Row, Rows
+from scoregrain.studies.equivalence import within
+from scoregrain.studies.study import Claim, Finding, Row, Rows
 
 Floats = NDArray[np.float64]
 
 EXACT, SLOPE, RATIO = 1e-6, 0.05, 0.05
 """Margins: of numbers without sampling, of logarithmic slopes, of sampled numbers over their closed forms."""
 
+FEW, MOST = 4, 0.9
+"""The smallest few eigenvalues are a quarter of all; almost all of a difference is nine tenths."""
 
-def by_seed(rows: Rows, statistic: Callable[[Row], float]) -> Floats:
-    """Return the mean of a statistic over all cells of each seed, (S,)."""
-    return np.array([np.mean([statistic(row) for row in rows.where(seed=seed)]) for seed in rows.levels("seed")])
+
+def worst_within(claim: Claim, rows: Rows, statistic: Callable[[Row], float], low: float, high: float) -> Finding:
+    """Judge :func:`within` the spectrum and level whose interval reaches furthest out; of a control, the least far."""
+    found = {}
+    for place in dict.fromkeys((row["spectrum"], row["sigma"]) for row in rows):
+        here = rows.where(spectrum=place[0], sigma=place[1])
+        note = f"{place[0]} at σ = {place[1]:g}"
+        each = within(claim, [statistic(row) for row in here], low, high, note=note)
+        if each.interval is None:
+            return each
+        found[max(low - each.interval[0], each.interval[1] - high)] = each
+    worst = found[min(found) if claim.control else max(found)]
+    return replace(worst, note=f"{'nearest' if claim.control else 'worst'} of {len(found)}: {worst.note}")
 
 
 def numbers(row: Row, name: str) -> Floats:
@@ -62,8 +76,23 @@ def own_error(row: Row) -> float:
 def order(row: Row, name: str) -> float:
     """Spearman's ρ of times and eigenvalues; 0 where all times are equal, the unfinished taken for the longest."""
     times = numbers(row, name)
+    if np.isnan(times).all():
+        return math.nan
     times = np.nan_to_num(times / np.nanmax(times, initial=0.0), nan=2.0).round(6)
     return spearman(numbers(row, "eigenvalues"), times).value if np.ptp(times) else 0.0
+
+
+def ends(row: Row, name: str) -> float:
+    """The time along u_1 over that along u_D."""
+    times = numbers(row, name)
+    return float(times[0] / times[-1])
+
+
+def share_of_few(row: Row) -> float:
+    """Share of log time u_1/u_D that is log time u_k/u_D, u_k the smallest direction but the smallest few."""
+    times = np.log(numbers(row, "times"))
+    few, whole = math.ceil(len(times) / FEW), times[0] - times[-1]
+    return float((times[-1 - few] - times[-1]) / whole) if whole else math.nan
 
 
 def slope(x: ArrayLike, y: ArrayLike) -> float:

@@ -26,7 +26,7 @@ BLOCKS_RULE = f"holds (is refuted) where it is positive (negative) and its two-s
 """How :func:`ordered_inside` judges."""
 
 
-def ordered(claim: Claim, predictor: Floats, table: Floats) -> Finding:
+def ordered(claim: Claim, predictor: Floats, table: Floats, *, note: str = "") -> Finding:
     """Judge that outcomes grow with a predictor, by Spearman's ρ of cell means: :data:`RULE`.
 
     The permutation test stands guard where cells are few: a resample of a perfect order is perfectly ordered.
@@ -35,19 +35,19 @@ def ordered(claim: Claim, predictor: Floats, table: Floats) -> Finding:
         claim: What is claimed.
         predictor: A number for each cell, (K,).
         table: Positive outcomes (K, S); what is no number is taken for worse than all numbers.
+        note: As of :class:`Finding`; p and what is missing are added.
     """
     logs, count = log_worst(table), len(predictor)
-    means = logs.mean(1)
     rho = correlation(predictor, table)
     if count < 4 or not math.isfinite(rho):
-        return Finding(claim.key, None, None, count, word_for(claim, False, False), "there is no order to judge")
+        return Finding(claim.key, None, None, count, "undecided", "there is no order to judge")
     low, high = two_level_bootstrap(predictor, list(logs))
-    p = permutation_test(predictor, means).p_two_sided
+    p = permutation_test(predictor, logs.mean(1)).p_two_sided
     word = word_for(claim, low > 0 and p < LEVEL, high < 0 and p < LEVEL)
-    return Finding(claim.key, rho, (low, high), count, word, _note(table, p))
+    return Finding(claim.key, rho, (low, high), count, word, _note(note, table, p))
 
 
-def ordered_inside(claim: Claim, predictor: Floats, table: Floats, blocks: Sequence[str]) -> Finding:
+def ordered_inside(claim: Claim, predictor: Floats, table: Floats, blocks: Sequence[str], *, note: str = "") -> Finding:
     """Judge that outcomes grow with a predictor inside every block alike: :data:`BLOCKS_RULE`.
 
     Args:
@@ -55,14 +55,15 @@ def ordered_inside(claim: Claim, predictor: Floats, table: Floats, blocks: Seque
         predictor: (K,).
         table: As of :func:`ordered`.
         blocks: The block of each cell, (K,): only ranks inside it count.
+        note: As of :func:`ordered`.
     """
     try:
         test = permutation_test(predictor, log_worst(table).mean(1), blocks)
     except InvalidInputError as error:
-        return Finding(claim.key, None, None, len(predictor), word_for(claim, False, False), str(error))
+        return Finding(claim.key, None, None, len(predictor), "undecided", str(error))
     sure = test.p_two_sided < LEVEL
     word = word_for(claim, sure and test.value > 0, sure and test.value < 0)
-    return Finding(claim.key, test.value, None, len(predictor), word, _note(table, test.p_two_sided))
+    return Finding(claim.key, test.value, None, len(predictor), word, _note(note, table, test.p_two_sided))
 
 
 def correlation(predictor: Floats, table: Floats) -> float:
@@ -77,7 +78,7 @@ def log_worst(table: Floats) -> Floats:
     return np.where(np.isnan(logs), worst + math.log(10), logs)
 
 
-def _note(table: Floats, p: float) -> str:
+def _note(note: str, table: Floats, p: float) -> str:
     missing = int((~np.isfinite(table)).sum())
-    worst = f"; {missing} of {table.size} runs gave no number and count as worst" if missing else ""
-    return f"permutation p = {p:.2g}{worst}"
+    worst = f"{missing} of {table.size} runs gave no number and count as worst" if missing else ""
+    return "; ".join(filter(None, (note, f"permutation p = {p:.2g}", worst)))

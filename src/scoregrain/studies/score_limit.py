@@ -20,7 +20,7 @@ from scoregrain.studies.equivalence import within
 from scoregrain.studies.linear_statistics import numbers, slope
 from scoregrain.studies.stationary_mixtures import SCALES, Rings, component_spectrum, levels, mixture
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Row, Rows, Study, Table
-from scoregrain.studies.summaries import above_zero, with_error
+from scoregrain.studies.summaries import RULE, above_zero, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +32,12 @@ SMALL_SHARE = 0.01
 
 ORDER, CROSSOVER = 0.05, 0.1
 """Margins of the logarithmic slopes 2 and 1."""
+
+LAWS = ("density", "off-support", "on-support")
+"""A mixture with a density; one without, at points outside its support and at points of its own."""
+
+NO_POWER = 1e-20
+"""Of the mean: a score of less power at a frequency is rounding, and nothing is told relative to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +76,8 @@ class ScoreLimitStudy(Study):
     points: int = 512
 
     def cells(self) -> list[Cell]:
-        """Noises and seeds; the law without a density, the control, under the first noise."""
-        kinds = [("density", noise) for noise in self.noises] + [("singular", self.noises[0])]
+        """Noises and seeds; the law without a density under the first noise, off its support and on it."""
+        kinds = [("density", noise) for noise in self.noises] + [(law, self.noises[0]) for law in LAWS[1:]]
         return [{"law": law, "noise": noise, "seed": seed} for seed in range(self.seeds) for law, noise in kinds]
 
     def claims(self) -> list[Claim]:
@@ -109,15 +115,22 @@ class ScoreLimitStudy(Study):
                 "inside",
                 "The power that counts is that inside the components, not that of the whole law.",
                 ours,
-                "mean |log σ_f² w²/S| with the power of the whole law for S, less that with the components';"
-                " Student's 95 % interval over seeds above 0",
+                "standard deviation, over frequencies and noises, of log σ_f² w²/S with the power of the whole law for"
+                f" S, less that with the components'; {RULE}",
             ),
             Claim(
-                "singular",
-                "The error vanishes for a law without a density too.",
+                "on-support",
+                "On the support of a law without a density the order is 2, too.",
                 ours,
-                "the same mixtures without their upper half of frequencies, at the same points, against the score on"
-                f" the support; slope of the log error on log σ at small σ, {seeds} above 0",
+                "the same mixtures without their upper half of frequencies, at points of their own, under the first"
+                f" noise; slope of log error on log σ at small σ, {seeds} {order}",
+            ),
+            Claim(
+                "off-support",
+                "The error vanishes at points outside the support of a law, too.",
+                ours,
+                "the laws of 'on-support' at points of the mixtures with a density, against the score of the projected"
+                f" points; slope of log error on log σ at small σ, {seeds} above 0",
                 control=True,
             ),
             Claim(
@@ -132,19 +145,20 @@ class ScoreLimitStudy(Study):
     def run(self, cell: Cell, material: Material) -> dict[str, Any]:
         """Errors at all levels, whole and by frequency."""
         shape, seed = (1, self.size, self.size), int(cell["seed"])
-        regular = mixture(shape, seed)
-        law = mixture(shape, seed, singular=True) if cell["law"] == "singular" else regular
-        x = regular.sample(self.points, stream(seed, "points"), dtype=torch.float64)
+        law = mixture(shape, seed, singular=cell["law"] != "density")
+        drawn = law if cell["law"] == "on-support" else mixture(shape, seed)
+        x = drawn.sample(self.points, stream(seed, "points"), dtype=torch.float64)
         noise = ForwardNoise.parse(str(cell["noise"]))
         process = DiffusionProcess(levels(), noise, prediction="edm")
         model = GaussianMixtureScore(law.weights, law.means, law.covariances, process)
         ring = Rings(shape[1:])
         clean = model.score(x, -1)
+        of_clean = ring.power(clean)
         errors = torch.stack([ring.power(model.score(x, t) - clean) for t in range(process.num_steps)], 1)
         power = ring.power_of(noise.operator(shape))
         inside = ring.mean(component_spectrum(shape)) * float(SCALES @ law.weights)
         # a ring's mean energy counts as often as the ring has frequencies
-        total = (errors * ring.counts[:, None]).sum(0) / (ring.power(clean) * ring.counts).sum()
+        total = (errors * ring.counts[:, None]).sum(0) / (of_clean * ring.counts).sum()
         return {
             "sigmas": process.sigma.tolist(),
             "error": total.sqrt().tolist(),
@@ -152,13 +166,15 @@ class ScoreLimitStudy(Study):
             "noise_power": power.tolist(),
             "inside": inside.tolist(),
             "whole": (inside + ring.power(law.means - law.mean, law.weights)).tolist(),
-            "errors": (errors / ring.power(clean)[:, None]).sqrt().tolist(),
+            "errors": (errors / of_clean.where(of_clean > NO_POWER * of_clean.mean(), math.nan)[:, None])
+            .sqrt()
+            .tolist(),
         }
 
     def findings(self, rows: Rows) -> list[Finding]:
         """All statistics are one number for each seed."""
         claim = {each.key: each for each in self.claims()}
-        regular, singular = rows.where(law="density"), rows.where(law="singular")
+        regular = rows.where(law="density")
         seeds = [regular.where(seed=seed) for seed in regular.levels("seed")]
         fitted = [spearman(*each).value if np.isfinite(each).all() else math.nan for each in map(_turns, seeds)]
         found = {
@@ -176,10 +192,9 @@ class ScoreLimitStudy(Study):
             "later": within(
                 claim["later"], [_later(each, self.noises[0]) for each in seeds], 1 - CROSSOVER, 1 + CROSSOVER
             ),
-            "inside": above_zero(
-                claim["inside"], [_distance(each, "whole") - _distance(each, "inside") for each in seeds]
-            ),
-            "singular": within(claim["singular"], [order_of(each["error"], each) for each in singular], 0, math.inf),
+            "inside": above_zero(claim["inside"], [_spread(each, "whole") - _spread(each, "inside") for each in seeds]),
+            "on-support": within(claim["on-support"], _orders(rows, "on-support"), 2 - ORDER, 2 + ORDER),
+            "off-support": within(claim["off-support"], _orders(rows, "off-support"), 0, math.inf),
             "reversed": within(
                 claim["reversed"],
                 [log_slope(*_turns(each, reverse=True)) for each in seeds],
@@ -190,7 +205,7 @@ class ScoreLimitStudy(Study):
         return [found[each.key] for each in self.claims()]
 
     def tables(self, rows: Rows) -> list[Table]:
-        """Orders and crossovers by noise; the law without density last."""
+        """Orders and crossovers by noise; the laws without a density last."""
         listed = []
         for law, noise in dict.fromkeys((row["law"], row["noise"]) for row in rows):
             here = rows.where(law=law, noise=noise)
@@ -204,7 +219,8 @@ class ScoreLimitStudy(Study):
                 "Error of the score as σ vanishes, mean ± standard error over seeds",
                 ("law", "noise", "order in σ", "σ_f at frequency 0", "σ_f at the corner", "σ_f² w²/S, geometric mean"),
                 tuple(listed),
-                "σ_f: where half of the score at a frequency is wrong. Without a density there is no limit to reach.",
+                "σ_f: where half of the score at a frequency is wrong. Off the support the score diverges as σ⁻²; on it"
+                " the limit exists.",
             )
         ]
 
@@ -219,7 +235,7 @@ class ScoreLimitStudy(Study):
         ):
             here = rows.where(law=law, noise=noise)
             sigmas, errors = numbers(here[0], "sigmas"), np.array([numbers(row, "error") for row in here])
-            label = noise if law == "density" else "no density"
+            label = noise if law == "density" else f"no density, {law.replace('-', ' ')}"
             whole.plot(sigmas, np.exp(np.log(errors).mean(0)), color=colour, label=label)
             whole.fill_between(sigmas, errors.min(0), errors.max(0), color=colour, alpha=0.25, lw=0)
             if law == "density":
@@ -286,6 +302,10 @@ def _scaled(row: Row) -> Floats:
     return crossovers(row) ** 2 * numbers(row, "noise_power") / numbers(row, "inside")
 
 
+def _orders(rows: Rows, law: str) -> list[float]:
+    return [order_of(row["error"], row) for row in rows.where(law=law)]
+
+
 def _mean_order(rows: Rows) -> float:
     return float(np.mean([order_of(row["error"], row) for row in rows]))
 
@@ -304,6 +324,6 @@ def _later(rows: Rows, reference: str) -> float:
     return log_slope(-np.concatenate(power), np.concatenate(shift))
 
 
-def _distance(rows: Rows, name: str) -> float:
+def _spread(rows: Rows, name: str) -> float:
     predicted, found = _turns(rows, name=name)
-    return float(np.mean(np.abs(found - predicted)))
+    return float(np.std(found - predicted))

@@ -20,7 +20,7 @@ from scoregrain.studies.families import study_family
 from scoregrain.studies.outcomes import Sampling
 from scoregrain.studies.sphere_outcomes import sphere_outcomes
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table, word_for
-from scoregrain.studies.summaries import Floats, above_zero, mean_and_error, with_error
+from scoregrain.studies.summaries import RULE, Floats, above_zero, mean_and_error, with_error, worse_than_zeros
 from scoregrain.training import TrainConfig
 from scoregrain.training.fit import fit
 
@@ -47,7 +47,8 @@ class SphereStudy(Study):
     """Is a sphere in the span of three directions of large eigenvalue learnt worse than one of small eigenvalue?
 
     The network's eigenvalues are multiple, so each seed draws three random orthonormal directions inside the largest
-    eigenvalue's space, and three inside the smallest's.
+    eigenvalue's space, and three inside the smallest's. The largest's has only four dimensions: there, seeds replicate
+    initialisation and data, hardly directions.
 
     Attributes:
         network: A transformer by name: its geometry is known exactly.
@@ -94,13 +95,12 @@ class SphereStudy(Study):
 
     def claims(self) -> list[Claim]:
         """The paper's claim by each outcome, and a control."""
-        rule = "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0"
         claims = [
             Claim(
                 name,
                 f"{said} is larger for spheres in the span of large eigenvalues than of small ones",
                 PAPER if name == "sw2" else f"{PAPER}, by another outcome",
-                f"mean over seeds of log {said} (large) - the same (small); {rule}",
+                f"mean over seeds of log {said} (large) - the same (small); {RULE}",
             )
             for name, said in OUTCOMES.items()
         ]
@@ -161,6 +161,7 @@ class SphereStudy(Study):
             "± is one standard error over seeds. The error of the radius is E |‖x‖/√D - 1|, the energy off the span is "
         )
         note += "per direction (the sphere has none); the last four are SW₂ of trivial generators and the exact score."
+        note += f" By SW₂ {worse_than_zeros(rows)}."
         return [Table("Spheres", (*columns, "resample", "zeros", "white noise", "exact score"), tuple(entries), note)]
 
     def figure(self, rows: Rows) -> Figure:

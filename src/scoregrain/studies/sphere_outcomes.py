@@ -14,7 +14,7 @@ from scoregrain.datasets import Sphere
 from scoregrain.diffusion import DiffusionProcess
 from scoregrain.diffusion.process import Model
 from scoregrain.metrics import direction_error
-from scoregrain.studies.outcomes import Sampling, distances, draw
+from scoregrain.studies.outcomes import Sampling, distances, draw, sliced_distance
 
 
 def exact_epsilon(law: Sphere, process: DiffusionProcess) -> Model:
@@ -54,7 +54,7 @@ def sphere_outcomes(
     resample = law.sample(sampling.count, stream(seed, "study resample"))
     samples, ideal = (draw(each, process, law.shape, sampling, seed) for each in (model, exact))
     values = distances(samples, target, resample, sampling, seed)
-    values["sw2_exact"] = distances(ideal, target, resample, sampling, seed)["sw2"]
+    values["sw2_exact"] = sliced_distance(ideal, target, sampling, seed)[0]
     values |= {"radius": None, "off": None} if samples is None else shape_of(samples, law)
     return values | _excess(model, process, law, exact, sampling.count, seed)
 

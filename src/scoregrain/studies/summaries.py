@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ RULE = (
     " above (below) 0 and sign-flip p ≤ 0.05"
 )
 """How :func:`above_zero` judges, for the statistic of a claim."""
+
+GATE = "undecided where half of {} or more are further from the data than zeros"
+"""How :func:`gated` judges, for the statistic of a claim; its braces take the cells that it asks."""
 
 
 def above_zero(claim: Claim, values: ArrayLike, *, note: str = "", correlation: bool = False) -> Finding:
@@ -48,6 +52,34 @@ def above_zero(claim: Claim, values: ArrayLike, *, note: str = "", correlation: 
     low, high = compared.t_interval
     interval = (max(low, -1.0), min(high, 1.0)) if correlation else (low, high)
     return judged(claim, compared.mean, interval, len(finite), note=_joined(note, tested))
+
+
+def gated(finding: Finding, zeros: ArrayLike, reference: ArrayLike, *others: ArrayLike) -> Finding:
+    """Return a finding about distances with how many cells are further from the data than zeros (MATH A8).
+
+    Where half of the reference's cells or more are, the networks were trained too little: their distances tell how far
+    a sampler drifts, and a claim is undecided. A control stays as it is.
+
+    Args:
+        finding: Of distances.
+        zeros: The distance of zeros; as many numbers as each of the following, or what broadcasts to them.
+        reference: Distances of what the others are compared with; what is not a number is further than zeros.
+        others: Of the others; they are only counted.
+    """
+    mine, *rest = (~(np.asarray(each, dtype=np.float64) < np.asarray(zeros)) for each in (reference, *others))
+    counted = np.concatenate([each.ravel() for each in (mine, *rest)])
+    note = _joined(finding.note, f"{counted.sum()} of {counted.size} cells are worse than zeros")
+    if mine.mean() < 0.5 or finding.word not in ("holds", "refuted", "undecided"):
+        return replace(finding, note=note)
+    reason = f"undecided since {mine.sum()} of the reference's {mine.size} are: too little training"
+    return replace(finding, word="undecided", note=_joined(note, reason))
+
+
+def swapped(differences: Floats) -> Floats:
+    """Return differences of pairs, seeds first, with the members exchanged in every other seed: names mean nothing."""
+    signs = (-1.0) ** np.arange(len(differences))
+    exchanged: Floats = differences * signs.reshape(-1, *[1] * (differences.ndim - 1))
+    return exchanged
 
 
 def ordered(claim: Claim, x: ArrayLike, table: Floats, *, note: str = "") -> Finding:
