@@ -264,7 +264,7 @@ def _findings(rows: Rows) -> list[Finding]:
         "aware-trend": sw2[:, most] - sw2[:, least],
         "control": seed_correlations(shuffled(labels), sw2),
     }
-    return [above_zero(claim, values[key]) for key, claim in claims.items()]
+    return [above_zero(claim, values[key], correlation=key in ("trend", "control")) for key, claim in claims.items()]
 
 
 def logs(rows: Rows, name: str) -> Floats:
