@@ -15,8 +15,10 @@ from scoregrain.studies.image_outcomes import (
     image_outcomes,
     image_split,
     mode_outcomes,
+    target_note,
 )
 from scoregrain.studies.outcomes import Sampling
+from scoregrain.studies.study import Row, Rows
 
 SHAPE = (1, 4, 4)
 PROCESS = DiffusionProcess(linear_schedule(1000))
@@ -70,6 +72,8 @@ def test_target_resample_and_training_arrays_are_chosen_by_the_seed_and_do_not_o
     held = {v for v in torch.cat([target.arrays, target.resample]).flatten().tolist() if v >= 100}
     assert len(target.resample) == len(target.arrays) == len(target.gaussian) == 4
     assert len(held) == 6  # the two that were left, then training ones
+    assert target.trained == 2
+    assert Target.of(split, 3, 0).trained == 0
     assert torch.equal(target.arrays, Target.of(split, 4, 0).arrays)
     assert not torch.equal(target.arrays, Target.of(split, 4, 1).arrays)
     assert len(Target.of(split, 50, 0).arrays) == 6
@@ -142,3 +146,12 @@ def test_labels_and_directions_are_optional(linear):
 def test_a_split_holds_out_what_is_asked_for():
     split = image_split("digits", 4, 100, limit=50)
     assert (len(split.train), len(split.held_out), split.train.shape) == (50, 100, (1, 4, 4))
+
+
+def test_rows_tell_how_many_were_held_out_and_whether_fresh_ones_were_trained_on(linear):
+    assert (linear["count"], linear["trained"]) == (300, 200)  # 400 are held out
+    rows = Rows([Row({"seed": 0}, linear)])
+    assert target_note(rows) == (
+        "Samples are compared with 300 held-out images; of as many fresh ones 200 are training images."
+    )
+    assert target_note(Rows([Row({}, {"count": 9, "trained": 0})])) == "Samples are compared with 9 held-out images."

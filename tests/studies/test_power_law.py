@@ -5,29 +5,36 @@ import numpy as np
 import pytest
 
 from scoregrain._errors import InvalidInputError
-from scoregrain.studies import Claim, Row, Rows, find_study
-from scoregrain.studies.power_law import TIE, tie
+from scoregrain.studies import Row, Rows, find_study
+from scoregrain.studies.power_law import PowerLawStudy
+from scoregrain.studies.power_law_claims import TIE
 from scoregrain.studies.store import plain
 from scoregrain.studies.study import cell_key
 
 DATA = ("some/mnist.npz", "cifar10.npz", "digits")
-STUDY = find_study("power-law").at("small", data=DATA)
+STUDY = find_study("power-law").at("small", data=DATA, sweep=(-0.2, 0.2))
 
 
-def rows(colour=0.0, amount=0.0, both=0.0, literal=0.0, rough=0.0, bound=0.0, jitter=0.02, fresh=-2.0, **fixed):
+def rows(colour=0.0, amount=0.0, both=0.0, literal=0.0, rough=0.0, bound=0.0, jitter=0.02, zeros=3.0, **fixed):
     """Rows in which an arm's log SW₂ is this much lower than white noise's, up to a jitter of seeds."""
     gains = {"white": 0.0, "colour": colour, "amount": amount, "both": both, "literal": literal}
     made = []
     for i, cell in enumerate(STUDY.cells()):
+        dearer = 3.0 if cell["kind"] == "white" else 0.0  # what a noise alone costs in the bound of singular data
         level = -(rough if cell["alpha"] > 0 else gains[cell["kind"]]) + jitter * math.sin(5 * i)
         values = {
             "sw2": math.exp(level + 0.3 * cell["seed"]),  # what a seed does to all arms alike is nothing
             "spectrum": 0.5,
-            "bound": None if bound is None else 40 + jitter * math.sin(3 * i) - bound * (cell["kind"] == "colour"),
+            "bound": None
+            if bound is None
+            else 9 + dearer + jitter * math.sin(3 * i) - bound * (cell["kind"] == "colour"),
+            "bound_linear": 5 + dearer,
+            "count": 100,
+            "trained": 60,
             "error": 0.2,
             "error_linear": 0.1,
             "energy": 1.13,
-            **{f"sw2_{name}": math.exp(fresh) for name in ("resample", "gaussian", "zeros", "white")},
+            **{f"sw2_{name}": math.exp(zeros) for name in ("resample", "gaussian", "zeros", "white")},
             **{f"spectrum_{name}": 0.1 for name in ("resample", "gaussian")},
         }
         made.append(Row(cell, values | fixed))
@@ -66,7 +73,8 @@ def test_a_gain_of_colour_is_found_and_told_from_one_of_amount():
     assert judged["colour"].value == pytest.approx(0.2, abs=0.02)
     assert judged["smooth-not-rough"].value == pytest.approx(0.4, abs=0.03)
     assert judged["colour"].n == 6
-    assert judged["closer-than-data"].word == "fails, as it must"
+    assert judged["swapped"].word == "fails, as it must"
+    assert judged["colour"].note.endswith("0 of 36 cells are worse than zeros")
 
 
 def test_a_gain_of_amount_is_not_taken_for_one_of_colour():
@@ -77,10 +85,31 @@ def test_a_gain_of_amount_is_not_taken_for_one_of_colour():
 
 
 def test_what_is_reversed_is_refuted_and_the_control_notices():
-    judged = found(rows(colour=-0.2, both=-0.2, amount=-0.1, literal=-0.3, rough=0.2, bound=-0.5, fresh=9.0))
+    judged = found(rows(colour=-0.2, both=-0.2, amount=-0.1, literal=-0.3, rough=0.2, bound=-0.5))
     for key in ("mnist-improves", "colour", "colour-beyond-amount", "amount", "formula", "smooth-not-rough", "bound"):
         assert judged[key].word == "refuted", key
-    assert judged["closer-than-data"].word == "does not fail"
+    assert judged["swapped"].word == "fails, as it must"
+
+
+def test_a_noise_that_costs_the_affine_denoiser_as_much_has_no_better_bound():
+    judged = found(rows())  # the bound itself is lower by 3 bits under the colour
+    assert judged["bound"].value == pytest.approx(0, abs=0.02)
+    assert judged["bound"].word == "undecided"
+
+
+def test_a_gain_whose_sign_goes_with_the_seed_is_noticed_by_the_control():
+    made = rows()
+    for row in made.where(kind="colour", alpha=STUDY.alpha):
+        row.values["sw2"] *= math.exp(-0.3 * (-1) ** row["seed"])
+    assert found(made)["swapped"].word == "does not fail"
+
+
+def test_networks_worse_than_zeros_decide_nothing():
+    judged = found(rows(colour=0.2, both=0.2, rough=-0.2, bound=0.5, zeros=-1.0))
+    assert {judged[key].word for key in ("mnist-improves", "colour", "cifar10-tie")} == {"undecided"}
+    assert "36 of 36 cells are worse than zeros" in judged["colour"].note
+    assert judged["bound"].word == "holds"
+    assert judged["swapped"].word == "fails, as it must"
 
 
 def test_missing_and_equal_values_leave_claims_open():
@@ -91,11 +120,22 @@ def test_missing_and_equal_values_leave_claims_open():
 
 
 def test_a_tie_needs_an_interval_within_the_margin():
-    claim = Claim("tie", "x", "y", "z")
-    spread = np.array([-1, 1, -1, 1, -1, 1.0])
-    assert tie(claim, 0.02 * spread + 0.05).word == "holds"
-    assert tie(claim, 0.2 * spread).word == "undecided"
-    assert tie(claim, 0.02 * spread - 2 * TIE).word == "refuted"
+    assert found(rows(colour=0.05))["cifar10-tie"].word == "holds"
+    assert found(rows(jitter=0.5))["cifar10-tie"].word == "undecided"
+    assert found(rows(colour=-2 * TIE))["cifar10-tie"].word == "refuted"
+
+
+def test_twice_the_samples_are_held_out_so_that_seeds_differ(monkeypatch):
+    asked = []
+
+    def refused(*given):
+        asked.append(given)
+        raise InvalidInputError("enough is known")
+
+    monkeypatch.setattr("scoregrain.studies.power_law.image_split", refused)
+    with pytest.raises(InvalidInputError):
+        PowerLawStudy.at("tiny", count=130).run({"data": "digits", "kind": "white", "alpha": 0.0, "seed": 0}, {})
+    assert asked == [("digits", 8, 260, 4000)]
 
 
 def test_tables_have_every_arm_and_the_trivial_generators():
@@ -104,6 +144,9 @@ def test_tables_have_every_arm_and_the_trivial_generators():
     for table in tables:
         assert len(table.rows) == 6 + 2 + 4
         assert all(len(line) == len(table.columns) for line in table.rows)
+        assert "100 held-out images; of as many fresh ones 60 are training images" in table.note
+        bound = table.rows[0][table.columns.index("bound - linear's, bits/dim")]
+        assert float(bound.split()[0]) == pytest.approx(4, abs=0.02)
     assert len(STUDY.figure(rows(sw2=None)).axes) == 3
 
 
@@ -114,7 +157,7 @@ def test_the_tiny_row_ends_with_finite_findings_and_a_failing_control():
     judged = {each.claim: each for each in study.findings(made)}
     assert list(judged) == [claim.key for claim in study.claims()]
     assert all(each.value is not None and math.isfinite(each.value) for each in judged.values())
-    assert judged["closer-than-data"].word == "fails, as it must"
+    assert judged["swapped"].word == "fails, as it must"
     both, amount = (made.where(kind=kind).array("energy", "seed") for kind in ("both", "amount"))
     assert both == pytest.approx(amount)
     assert np.all(

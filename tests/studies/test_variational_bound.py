@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import scoregrain as sg
+from scoregrain.operators import IdentityOperator
 from scoregrain.studies.variational_bound import variational_bound
 
 SHAPE = (1, 4, 4)
@@ -59,3 +60,15 @@ def test_coloured_noise_is_white_noise_on_whitened_data_but_for_the_volume(law, 
     found = variational_bound(exact(law, coloured), coloured, x0, 3)
     expected = variational_bound(exact(whitener @ law @ whitener.T, white), white, y0, 3)
     assert found == pytest.approx(expected + 0.5 * noise.log_det(SHAPE) / BITS, rel=1e-6)
+
+
+def test_data_without_a_density_make_every_noise_cost_what_it_is(x0):
+    flat = x0 * (torch.arange(16).reshape(SHAPE) < 12)  # a quarter of the pixels never change
+    rows = flat.flatten(1)
+    found = []
+    for gain in (1.0, 4.0):
+        noise = sg.ForwardNoise(IdentityOperator(SHAPE, gain), normalize="none")
+        process = sg.DiffusionProcess(sg.linear_schedule(1000), noise)
+        exact_model = sg.GaussianScore(torch.zeros(SHAPE, dtype=torch.float64), rows.T.cov(), process)
+        found.append(variational_bound(exact_model, process, flat, 0))
+    assert found[1] - found[0] == pytest.approx(0.25, abs=0.03)  # a quarter of ½ log₂ 4, of models that are both exact

@@ -15,7 +15,7 @@ from torch import Tensor
 from scoregrain.align import Rotation, cross_fit, measure_alignment
 from scoregrain.datasets import Split
 from scoregrain.geometry import data_geometry, measure_geometry
-from scoregrain.metrics.statistics import paired_comparison
+from scoregrain.studies.alignment_claims import MARGIN, PAIRS, other_claims, paired_claims
 from scoregrain.studies.alignment_tables import (
     HAAR,
     IDENTITY,
@@ -29,11 +29,12 @@ from scoregrain.studies.alignment_tables import (
     relative_errors,
 )
 from scoregrain.studies.directions import haar
+from scoregrain.studies.equivalence import within
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
 from scoregrain.studies.outcomes import Sampling
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table, judged
-from scoregrain.studies.summaries import above_zero
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.summaries import above_zero, gated, swapped
 from scoregrain.training import TrainConfig
 from scoregrain.training.fit import fit
 
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-
-MARGIN = math.log(1.25)
-"""Distances that differ by less than a quarter are called equal."""
-
-FIGURE_9 = "arXiv 2510.22899, Theorem 2 and Figure 9"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +56,11 @@ class AlignmentStudy(Study):
             is compared with; each has its own two Haar rotations.
         updates: Of each network.
         batch_size: Arrays in one.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, its largest.
+        lr_schedule: How it falls.
+        warmup: Updates over which it rises.
         arrays: To train on, at most.
-        samples: Drawn, and compared with as many held-out arrays.
+        samples: Drawn, and compared with as many held-out arrays; twice as many are held out.
         sampler: By name.
         sampler_steps: Of the sampler.
     """
@@ -86,6 +84,9 @@ class AlignmentStudy(Study):
             "seeds": 5,
             "updates": 100_000,
             "batch_size": 500,
+            "learning_rate": 1e-3,
+            "lr_schedule": "constant",
+            "warmup": 0,
             "samples": 10_000,
             "sampler": "ddpm",
             "sampler_steps": 1000,
@@ -96,13 +97,15 @@ class AlignmentStudy(Study):
     network: str = "unet-16"
     measured: int = 4000
     seeds: int = 6
-    updates: int = 400
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    updates: int = 800
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    lr_schedule: str = "cosine"
+    warmup: int = 20
     arrays: int = 10_000
     samples: int = 400
     sampler: str = "ddim"
-    sampler_steps: int = 50
+    sampler_steps: int = 25
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -110,11 +113,11 @@ class AlignmentStudy(Study):
 
     def claims(self) -> list[Claim]:
         """What the paper claims of the three rotations, what a random one tells of it, and two controls."""
-        return [*_paired_claims(), *_other_claims()]
+        return [*paired_claims(), *other_claims()]
 
     def split(self) -> Split:
         """The images, held-out ones beside those to train on; the same for all cells."""
-        return image_split(self.data, study_family(self.network).shape[-1], self.samples, self.arrays)
+        return image_split(self.data, study_family(self.network).shape[-1], 2 * self.samples, self.arrays)
 
     def material(self) -> Material:
         """The eigenvectors of G, W_min, identity and W_max (3, D, D), their α over chance with errors (3, 2), G, M."""
@@ -136,7 +139,7 @@ class AlignmentStudy(Study):
     def run(self, cell: Cell, material: Material) -> dict[str, Any]:
         """Train on the turned images, map the samples back, judge."""
         seed, family, split = int(cell["seed"]), study_family(self.network), self.split()
-        matrix, alignment = self._turned(str(cell["rotation"]), seed, material)
+        matrix, alignment, error = self._turned(str(cell["rotation"]), seed, material)
         fitted = fit(
             TrainConfig(
                 model=family,
@@ -145,6 +148,8 @@ class AlignmentStudy(Study):
                 steps=self.updates,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
+                lr_schedule=self.lr_schedule,
+                warmup=self.warmup,
                 ema=0.0,
                 seed=seed,
                 device=self.device,
@@ -153,33 +158,40 @@ class AlignmentStudy(Study):
         directions = matrix.T @ material["eigenvectors"]  # in data space, what the network sees along its directions
         sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
         outcomes = image_outcomes(fitted.model, fitted.setup.process, split, sampling, seed, directions)
-        return {"alignment": alignment, "loss": fitted.loss, **outcomes}
+        return {"alignment": alignment, "alignment_error": error, "loss": fitted.loss, **outcomes}
 
-    def _turned(self, rotation: str, seed: int, material: Material) -> tuple[Tensor, float]:
-        """W and its alignment over chance; of W_min and W_max cross-fitted, since the same networks chose them."""
+    def _turned(self, rotation: str, seed: int, material: Material) -> tuple[Tensor, float, float]:
+        """W, its alignment over chance and the error of that, NaN where it is not known.
+
+        α of W_min and W_max is cross-fitted, since the same networks chose them.
+        """
         if rotation in (W_MIN, IDENTITY, W_MAX):
             i = ROTATIONS.index(rotation)
-            return material["rotations"][i], float(material["alignment"][i, 0])
+            over_chance, error = material["alignment"][i].tolist()
+            return material["rotations"][i], over_chance, error
         g, m = material["network geometry"], material["data geometry"]
         w = haar(len(g), 2 * seed + (rotation == OTHER_HAAR))
-        return w, float((g * (w @ m @ w.T)).sum() / (g.trace() * m.trace() / len(g)))
+        return w, float((g * (w @ m @ w.T)).sum() / (g.trace() * m.trace() / len(g))), math.nan
 
     def findings(self, rows: Rows) -> list[Finding]:
         """In the order of the claims."""
-        sw2 = {rotation: _logs(rows, "sw2", rotation) for rotation in ROTATIONS}
-        error = {rotation: _logs(rows, "error", rotation) for rotation in ROTATIONS}
-        found = [
-            above_zero(claim, (sw2 if name == "sw2" else error)[worse] - (sw2 if name == "sw2" else error)[better])
-            for claim, (_, name, better, worse) in zip(_paired_claims(), _PAIRS, strict=True)
-        ]
-        equal, zeros, quarters, labels, random = _other_claims()
+        sw2, error, zeros = ({each: _values(rows, name, each) for each in ROTATIONS} for name in _OUTCOMES)
+        log = {rotation: np.log(values) for rotation, values in sw2.items()}
+        found = []
+        for claim, (_, name, better, worse) in zip(paired_claims(), PAIRS, strict=True):
+            if name == "sw2":
+                judged = above_zero(claim, log[worse] - log[better])
+                found.append(_gated(judged, sw2, zeros, HAAR if HAAR in (better, worse) else IDENTITY, better, worse))
+            else:
+                found.append(above_zero(claim, np.log(error[worse]) - np.log(error[better])))
+        equal, nothing, quarters, labels, random = other_claims()
         return [
             *found,
-            _equal(equal, sw2[HAAR] - sw2[W_MIN]),
-            above_zero(zeros, sw2[IDENTITY] - _logs(rows, "sw2_zeros", IDENTITY)),
-            above_zero(quarters, _quarters(rows.where(rotation=IDENTITY))),
-            above_zero(labels, _swapped(sw2[W_MAX] - sw2[W_MIN])),
-            above_zero(random, sw2[HAAR] - sw2[OTHER_HAAR]),
+            _gated(within(equal, log[HAAR] - log[W_MIN], -MARGIN, MARGIN), sw2, zeros, HAAR, W_MIN),
+            above_zero(nothing, log[IDENTITY] - np.log(zeros[IDENTITY])),
+            above_zero(quarters, _quarters(rows.where(rotation=HAAR))),
+            _gated(above_zero(labels, swapped(log[W_MAX] - log[W_MIN])), sw2, zeros, IDENTITY, W_MIN, W_MAX),
+            _gated(above_zero(random, log[HAAR] - log[OTHER_HAAR]), sw2, zeros, HAAR, OTHER_HAAR),
         ]
 
     def tables(self, rows: Rows) -> list[Table]:
@@ -191,94 +203,18 @@ class AlignmentStudy(Study):
         return draw_figure(rows)
 
 
-_PAIRS = (
-    ("min-identity", "sw2", W_MIN, IDENTITY),
-    ("identity-max", "sw2", IDENTITY, W_MAX),
-    ("min-max", "sw2", W_MIN, W_MAX),
-    ("min-haar", "sw2", W_MIN, HAAR),
-    ("denoising-min-identity", "error", W_MIN, IDENTITY),
-    ("denoising-min-max", "error", W_MIN, W_MAX),
-    ("denoising-min-haar", "error", W_MIN, HAAR),
-)
-"""Key, outcome, the rotation that is claimed to be better and the other."""
-
-_RULE = "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0"
+_OUTCOMES = ("sw2", "error", "sw2_zeros")
 
 
-def _paired_claims() -> list[Claim]:
-    said = {"sw2": ("samples are nearer to the data", "SW₂"), "error": ("denoising is better", "denoising error")}
-    sources = {"min-haar": "here: does alignment matter, or any rotation?"}
-    return [
-        Claim(
-            key,
-            f"with {better} {said[name][0]} than with {worse}",
-            sources.get(key, FIGURE_9 if name == "sw2" else f"{FIGURE_9}, by the held-out denoising error"),
-            f"mean over seeds of log {said[name][1]} ({worse}) - log {said[name][1]} ({better}); {_RULE}",
-        )
-        for key, name, better, worse in _PAIRS
-    ]
+def _values(rows: Rows, name: str, rotation: str) -> Floats:
+    """A value of every seed (S,); NaN where it is missing."""
+    return rows.where(rotation=rotation).array(name, "seed")
 
 
-def _other_claims() -> list[Claim]:
-    return [
-        Claim(
-            "haar-equal",
-            "a Haar rotation gives samples as near to the data as W_min: only the loss of locality counts",
-            "here",
-            "log 1.25 less the absolute mean over seeds of log SW₂ (Haar) - log SW₂ (W_min); holds (is refuted) where "
-            "Student's 95 % interval of that mean lies within (outside) ± log 1.25",
-        ),
-        Claim(
-            "worse-than-nothing",
-            "samples without a rotation are further from the data than all zeros",
-            "MATH A8, as the values of Figure 9 are",
-            f"mean over seeds of log SW₂ (identity) - log SW₂ of zeros; {_RULE}",
-        ),
-        Claim(
-            "quarters",
-            "without a rotation denoising is worse along the network's quarter of largest eigenvalues than along the "
-            "smallest, each against the best linear denoiser",
-            "arXiv 2510.22899, Conjecture 1 and Figure 8",
-            f"mean over seeds of the log of the error over that of the linear denoiser, first less last; {_RULE}",
-        ),
-        Claim(
-            "control-labels",
-            "with W_min and W_max exchanged in every other seed, the one called W_min is better",
-            "control",
-            f"mean over seeds of ± (log SW₂ (W_max) - log SW₂ (W_min)), + for even seeds; {_RULE}",
-            control=True,
-        ),
-        Claim(
-            "control-haar",
-            "of two Haar rotations the second gives samples nearer to the data",
-            "control",
-            f"mean over seeds of log SW₂ (Haar) - log SW₂ (another Haar); {_RULE}",
-            control=True,
-        ),
-    ]
-
-
-def _logs(rows: Rows, name: str, rotation: str) -> Floats:
-    """Logarithms of a value of every seed (S,); NaN where it is missing."""
-    logs: Floats = np.log(rows.where(rotation=rotation).array(name, "seed"))
-    return logs
-
-
-def _swapped(differences: Floats) -> Floats:
-    """Differences with the sign of every other one exchanged."""
-    return differences * (-1.0) ** np.arange(len(differences))
-
-
-def _equal(claim: Claim, differences: Floats) -> Finding:
-    """Judge that a mean difference lies within the margin, by its interval."""
-    if len(differences) < 2 or not np.isfinite(differences).all():
-        return Finding(claim.key, None, None, len(differences), "undecided", "a seed gave no number")
-    compared = paired_comparison(differences)
-    low, high = compared.t_interval
-    least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-    interval = (MARGIN - max(abs(low), abs(high)), MARGIN - least)
-    note = f"mean log ratio {compared.mean:.3g}, interval {low:.3g} to {high:.3g}"
-    return judged(claim, MARGIN - abs(compared.mean), interval, len(differences), note=note)
+def _gated(finding: Finding, sw2: dict[str, Floats], zeros: dict[str, Floats], reference: str, *arms: str) -> Finding:
+    """With how many cells of a claim's arms are worse than zeros; undecided where those of the reference are."""
+    others = [sw2[arm] for arm in arms if arm != reference]
+    return gated(finding, zeros[reference], sw2[reference], *others)
 
 
 def _quarters(rows: Rows) -> Floats:

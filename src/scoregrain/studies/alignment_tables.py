@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoregrain.studies.drawing import COLOURS
-from scoregrain.studies.image_outcomes import GROUPS
+from scoregrain.studies.image_outcomes import GROUPS, target_note
 from scoregrain.studies.study import Rows, Table
-from scoregrain.studies.summaries import mean_and_error, with_error
+from scoregrain.studies.summaries import mean_and_error, with_error, written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def outcome_table(network: str, rows: Rows) -> Table:
     """A row for each rotation and each trivial generator."""
     names = [name for name in _OUTCOMES if rows and name in rows[0].values]
     entries = [
-        (rotation, *(with_error(rows.where(rotation=rotation).array(name, "seed")) for name in names))
+        (rotation, *(_entry(rows.where(rotation=rotation), name) for name in names))
         for rotation in ROTATIONS
         if len(rows.where(rotation=rotation))
     ]
@@ -56,9 +56,18 @@ def outcome_table(network: str, rows: Rows) -> Table:
         f"{network}: outcomes by rotation, and of trivial generators",
         ("", *(_OUTCOMES[name] for name in names)),
         (*entries, *_baseline_entries(names, rows.where(rotation=IDENTITY))),
-        "± is one standard error over seeds. α of W_min and W_max is cross-fitted. The Gaussian has the moments of the "
-        "training images; its denoiser is the best linear one. Label shares: total variation to those of the data.",
+        "± is one standard error over seeds, but of α of W_min, identity and W_max, one each, that of its measurement; "
+        "α of the first and the last is cross-fitted. The Gaussian has the moments of the training images; its "
+        "denoiser is the best linear one. Label shares: total variation to those of the data. " + target_note(rows),
     )
+
+
+def _entry(rows: Rows, name: str) -> str:
+    """A value over seeds; α of a rotation that all seeds share with the error of its measurement."""
+    found, error = rows.array(name, "seed"), rows.array("alignment_error", "seed")
+    if name == "alignment" and np.isfinite(error).all():
+        return written(float(found[0]), float(error[0]))
+    return with_error(found)
 
 
 _BASELINES = {

@@ -31,6 +31,7 @@ from scoregrain.metrics._random_features import RandomFeatures
 from scoregrain.metrics.baselines import GAUSSIAN
 from scoregrain.operators import DenseOperator
 from scoregrain.studies.outcomes import Sampling, distances, draw
+from scoregrain.studies.study import Rows
 
 GROUPS = 4
 """Parts of the given directions, in their order, that energy and error are told of."""
@@ -44,20 +45,25 @@ class Target:
         arrays: Held-out arrays (n, C, *space).
         resample: As many other ones, none of them in ``arrays``: held-out ones first, then training ones.
         gaussian: Draws of a Gaussian with the moments of the training arrays, as many.
+        trained: How many of ``resample`` are training arrays.
     """
 
     arrays: Tensor
     resample: Tensor
     gaussian: Tensor
+    trained: int = 0
 
     @classmethod
     def of(cls, split: Split, count: int, seed: int) -> Target:
-        """Choose them; fewer than ``count`` where there are not so many held-out arrays."""
+        """Choose them, other ones for every seed; where fewer than ``count`` are held out, all of those.
+
+        Twice as many must be held out for a resample without training arrays.
+        """
         held_out, train = (_shuffled(part, seed) for part in (split.held_out, split.train))
         n = min(count, len(held_out))
         others = torch.cat([held_out[n:], train])[:n]
         gaussian = make_baselines(train, n, seed, resample=others).samples[GAUSSIAN]
-        return cls(held_out[:n], others, gaussian)
+        return cls(held_out[:n], others, gaussian, max(0, 2 * n - len(held_out)))
 
 
 def image_split(data: str, size: int, count: int, limit: int | None = None) -> Split:
@@ -82,7 +88,8 @@ def image_outcomes(
 ) -> dict[str, Any]:
     """Return all outcomes of a network trained on ``split.train``, f(x_t, t) in data space.
 
-    Values: ``sw2``, ``sw2_error``, ``msw2``; ``sw2_resample``, ``sw2_zeros``, ``sw2_white``, ``sw2_gaussian``; of
+    Values: ``count``, how many held-out arrays are the target, and ``trained``, how many of the resample are training
+    arrays; ``sw2``, ``sw2_error``, ``msw2``; ``sw2_resample``, ``sw2_zeros``, ``sw2_white``, ``sw2_gaussian``; of
     :func:`feature_outcomes`, :func:`denoising_outcomes` and, where there are labels, :func:`mode_outcomes`; along
     ``directions`` those of :func:`energy_groups`. What samples would give is None where they are not finite.
 
@@ -97,13 +104,23 @@ def image_outcomes(
     target = Target.of(split, sampling.count, seed)
     sampling = replace(sampling, count=len(target.arrays))
     samples = draw(model, process, split.train.shape, sampling, seed)
-    values = distances(samples, target.arrays, target.resample, sampling, seed)
+    values: dict[str, Any] = {"count": len(target.arrays), "trained": target.trained}
+    values |= distances(samples, target.arrays, target.resample, sampling, seed)
     values["sw2_gaussian"] = sliced_wasserstein(target.gaussian, target.arrays, sampling.projections, seed=seed).sw2
     values |= feature_outcomes(samples, target)
     values |= denoising_outcomes(model, process, split.train, target.arrays, seed, directions)
     if split.train.labels is not None:
         values |= mode_outcomes(samples, target, split.train)
     return values | ({} if directions is None else energy_groups(samples, target.arrays, directions))
+
+
+def target_note(rows: Rows) -> str:
+    """What :func:`image_outcomes` compared samples with, in a sentence for below a table."""
+    if not rows:
+        return ""
+    trained = rows[0]["trained"]
+    other = f"; of as many fresh ones {trained} are training images" if trained else ""
+    return f"Samples are compared with {rows[0]['count']} held-out images{other}."
 
 
 def feature_outcomes(samples: Tensor | None, target: Target) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def trained(
     """Train on a split whose band is corrupted; return samples by the names of :data:`TRAINED`, and what else is known.
 
     Values: the ``loss_`` of each training, and ``deviation``, the largest distance of what the band of omission's
-    samples holds from what it should hold, in the training data's root mean square.
+    samples holds from what it should hold, in the training data's root mean square; None where no samples are finite.
 
     Args:
         fit: Of a split, a seed and keywords of a configuration.
@@ -71,15 +71,16 @@ def trained(
         "plain_mean": _filled(samples, noise, contents["_mean"]),
         "emptied": _filled(without, noise, contents[""]),
     }
-    deviation = 0.0
+    deviations = []
     for mode, suffixes in MODES.items():
         fits[mode] = fit(split, seed, noise=noise, omission=mode)
         for suffix in suffixes:
             drawn = found[mode + suffix] = draw(fits[mode], seed, contents[suffix])
             if drawn is not None:
                 off = (drawn - noise.project(drawn) - contents[suffix]).abs().max()
-                deviation = max(deviation, float(off / split.train.pixels.square().mean().sqrt()))
-    return found, {f"loss_{name}": each.loss for name, each in fits.items()} | {"deviation": deviation}
+                deviations.append(float(off / split.train.pixels.square().mean().sqrt()))
+    losses = {f"loss_{name}": each.loss for name, each in fits.items()}
+    return found, {**losses, "deviation": max(deviations, default=None)}
 
 
 def omitting(size: tuple[int, ...], low: float, high: float) -> ForwardNoise:

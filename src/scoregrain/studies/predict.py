@@ -15,7 +15,9 @@ from scoregrain.geometry import measure_geometry
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
 from scoregrain.studies.outcomes import Sampling, law_outcomes
-from scoregrain.studies.predict_judgement import OUTCOMES, Judgement, cell_table, draw_figure, predictor_table
+from scoregrain.studies.predict_claims import claims_of
+from scoregrain.studies.predict_judgement import Judgement
+from scoregrain.studies.predict_tables import cell_table, draw_figure, predictor_table
 from scoregrain.studies.predictors import HALVES, PREDICTORS, named_law, predict
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
 from scoregrain.training import TrainConfig
@@ -29,18 +31,23 @@ if TYPE_CHECKING:
 class PredictStudy(Study):
     """Train several families on several data sets and correlate what was known before with what came out.
 
-    Half of the data sets are held out, chosen by a seed before the first run. On the others the predictor with the
-    largest |ρ| is chosen, and its sign; the held-out ones judge it. α over chance, by which ``scoregrain rank`` orders,
-    needs no choice.
+    A predictor and its sign are chosen by the largest |ρ| and judged by other families on other data sets: a constant
+    of families would be a label of them on any data. α over chance, by which ``scoregrain rank`` orders, needs no
+    choice; whether it tells more than which families are good at everything is judged with the means of families and
+    of data sets removed.
 
     Attributes:
         networks: Families by name, of one size.
+        learning_rates: Of Adam, the largest, one for each family.
+        fold: Families that are judged by what the others choose, and the other way round: of other kinds than those.
         datasets: Laws by name (:func:`named_law`), or what :func:`load_split` takes.
+        held_out: Those that judge; the others choose. Smooth and rough data are on both sides.
         measured: Networks that each geometry is measured with.
         seeds: Repeated measures inside a cell, averaged; paired over families and data sets.
         updates: Of each network.
         batch_size: Arrays in one.
-        learning_rate: Of Adam.
+        lr_schedule: How learning rates fall.
+        warmup: Updates over which they rise.
         arrays: To train on, at most.
         samples: Drawn, and compared with as many.
         sampler: By name.
@@ -52,7 +59,10 @@ class PredictStudy(Study):
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {
             "networks": ("dit-8/4", "vit-8/4", "mlp-8", "linear-8"),
+            "learning_rates": (1e-2, 1e-2, 3e-3, 1e-2),
+            "fold": ("dit-8/4", "mlp-8"),
             "datasets": ("digits", "smooth", "rough", "low"),
+            "held_out": ("digits", "rough"),
             "measured": 128,
             "seeds": 1,
             "updates": 40,
@@ -62,17 +72,30 @@ class PredictStudy(Study):
         "small": {},
     }
 
-    networks: tuple[str, ...] = ("unet-8", "iddpm-8", "dit-8/2", "dit-8/4", "vit-8/4", "mlp-8", "linear-8")
+    networks: tuple[str, ...] = (
+        "unet-8",
+        "iddpm-8",
+        "mlp-8",
+        "linear-8",
+        "dit-8/2",
+        "dit-8/4",
+        "vit-8/2",
+        "vit-8/4",
+    )
+    learning_rates: tuple[float, ...] = (3e-3, 3e-3, 3e-3, 1e-2, 1e-2, 1e-2, 1e-2, 1e-2)
+    fold: tuple[str, ...] = ("dit-8/2", "dit-8/4", "vit-8/2", "vit-8/4")
     datasets: tuple[str, ...] = ("digits", "smooth", "rough", "low", "high", "pixel", "mixture", "rough-mixture")
+    held_out: tuple[str, ...] = ("digits", "rough", "low", "rough-mixture")
     measured: int = 1024
     seeds: int = 3
-    updates: int = 300
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    updates: int = 1000
+    batch_size: int = 32
+    lr_schedule: str = "cosine"
+    warmup: int = 20
     arrays: int = 10_000
     samples: int = 256
     sampler: str = "ddim"
-    sampler_steps: int = 50
+    sampler_steps: int = 25
 
     @property
     def size(self) -> int:
@@ -86,11 +109,15 @@ class PredictStudy(Study):
             raise InvalidInputError(f"the families must be of one size, got {', '.join(self.networks)}")
         return sizes.pop()
 
-    @property
-    def held_out(self) -> tuple[str, ...]:
-        """The data sets that judge: half of them, a function of their number alone."""
-        order = torch.randperm(len(self.datasets), generator=stream(0, "held-out data sets")).tolist()
-        return tuple(self.datasets[i] for i in sorted(order[: len(self.datasets) // 2]))
+    def __post_init__(self) -> None:
+        for name, part, whole in (
+            ("held_out", self.held_out, self.datasets),
+            ("fold", self.fold, self.networks),
+        ):
+            if not set(part) < set(whole) or not part:
+                raise InvalidInputError(f"{name} must be some of {', '.join(whole)} but not all, got {', '.join(part)}")
+        if len(self.learning_rates) != len(self.networks):
+            raise InvalidInputError(f"give {len(self.networks)} learning rates, one for each of the networks")
 
     def cells(self) -> list[Cell]:
         """Seed by seed."""
@@ -103,7 +130,7 @@ class PredictStudy(Study):
 
     def claims(self) -> list[Claim]:
         """What ``scoregrain rank`` says, what the best predictor says, and shuffled ones."""
-        return _claims(self.held_out)
+        return claims_of(self.held_out, self.fold)
 
     def split(self, data: str) -> Split:
         """What is trained on, and what is not; the same for all families and seeds."""
@@ -118,13 +145,9 @@ class PredictStudy(Study):
 
     def material(self) -> Material:
         """All predictors of every family and data set (F, K, P)."""
-        names, images = (*PREDICTORS, *HALVES), {data: self.split(data).train for data in self.datasets}
-        table = []
-        for network in self.networks:
-            family = study_family(network)
-            geometry = measure_geometry(family, self.measured)
-            found = [predict(family, geometry, images[data]) for data in self.datasets]
-            table.append([[each[name] for name in names] for each in found])
+        images, families = [self.split(data).train for data in self.datasets], map(study_family, self.networks)
+        found = [predict(family, measure_geometry(family, self.measured), images) for family in families]
+        table = [[list(each.values()) for each in of_family] for of_family in found]
         return {"predictors": torch.tensor(table, dtype=torch.float64)}
 
     def run(self, cell: Cell, material: Material) -> dict[str, Any]:
@@ -137,7 +160,9 @@ class PredictStudy(Study):
                 data=split,
                 steps=self.updates,
                 batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
+                learning_rate=self.learning_rates[self.networks.index(network)],
+                lr_schedule=self.lr_schedule,
+                warmup=self.warmup,
                 ema=0.0,
                 seed=seed,
                 device=self.device,
@@ -166,57 +191,3 @@ class PredictStudy(Study):
     def figure(self, rows: Rows) -> Figure:
         """Outcomes against α over chance and against the chosen predictor, and α's correlation in each data set."""
         return draw_figure(Judgement(self, rows))
-
-
-def _claims(held_out: tuple[str, ...]) -> list[Claim]:
-    rule = (
-        "holds (is refuted) where the 95 % interval, by resampling data sets, families and seeds, is above (below) 0; "
-        "told beside: p by exchanging families in all data sets alike, and inside each"
-    )
-    inside = "mean over all data sets of Spearman's ρ over families between α over chance and the"
-    others = f"held-out data sets ({', '.join(held_out)})"
-    chosen = "the predictor, and its sign, of the largest |ρ| on the other data sets"
-    return [
-        Claim(
-            "rank-sw2",
-            "in a data set, families of smaller alignment over chance give samples nearer to the data",
-            "what `scoregrain rank` orders by; arXiv 2510.22899, Conjecture 1",
-            f"{inside} {OUTCOMES['sw2']}; {rule}",
-        ),
-        Claim(
-            "rank-denoising",
-            "in a data set, families of smaller alignment over chance denoise better",
-            "here",
-            f"{inside} {OUTCOMES['denoising']}; {rule}",
-        ),
-        Claim(
-            "pooled-sw2",
-            "alignment over chance orders families and data sets together by their samples",
-            "here",
-            f"Spearman's ρ over the cells of the {others} between α over chance and the {OUTCOMES['sw2']}; {rule}",
-        ),
-        Claim(
-            "chosen-sw2",
-            "the quantity that predicts samples best on some data sets predicts them on others",
-            "here",
-            f"Spearman's ρ over the cells of the {others} between {chosen}, and the {OUTCOMES['sw2']}; {rule}, and the "
-            "interval that resamples cells as if independent",
-        ),
-        Claim(
-            "chosen-denoising",
-            "the quantity that predicts denoising best on some data sets predicts it on others",
-            "here",
-            f"mean over the {others} of Spearman's ρ over families between {chosen}, and the {OUTCOMES['denoising']}; "
-            f"{rule}",
-        ),
-        *(
-            Claim(
-                f"control-{name}",
-                f"alignment over chance with the families shuffled in each data set predicts {what}",
-                "control",
-                f"mean over all data sets of Spearman's ρ over families; {rule}",
-                control=True,
-            )
-            for name, what in (("sw2", "samples"), ("denoising", "denoising"))
-        ),
-    ]

@@ -1,37 +1,39 @@
-"""What the rows of ``predict`` say: correlations with their intervals, tables and the figure (MATH C6)."""
+"""What the rows of ``predict`` say: correlations over crossed families and data sets, with intervals (MATH C6)."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scoregrain.metrics.ranks import permutation_test
-from scoregrain.metrics.statistics import reliability, two_level_bootstrap
-from scoregrain.studies.drawing import COLOURS
-from scoregrain.studies.predictors import (
-    HALVES,
-    PREDICTORS,
+from scoregrain._random import stream_seed
+from scoregrain.metrics.statistics import reliability
+from scoregrain.studies.predict_claims import CONSTANTS, DRAWS
+from scoregrain.studies.predict_statistics import (
+    Part,
     Statistic,
     crossed_interval,
+    inside_permutations,
+    interaction,
+    mean_correlation,
     network_permutations,
     pooled,
     within,
 )
-from scoregrain.studies.study import Claim, Finding, Rows, Table, judged
-from scoregrain.studies.summaries import shuffled
+from scoregrain.studies.predictors import HALVES, PREDICTORS
+from scoregrain.studies.study import Claim, Finding, Rows, judged
+from scoregrain.studies.summaries import gated, shuffled
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from scoregrain.studies.predict import PredictStudy
 
 Floats = NDArray[np.float64]
 
-OUTCOMES = {"sw2": "log of SW₂ over that of fresh data", "denoising": "log of the denoising error"}
-"""Of laws the denoising error is its excess over the exact score's, of images the whole on held-out ones."""
+CHOSEN: Mapping[str, Statistic] = {"sw2": pooled, "denoising": within}
+"""By which a predictor is chosen and judged, by outcome."""
 
 
 class Judgement:
@@ -39,10 +41,10 @@ class Judgement:
 
     Attributes:
         chosen_from: Which data sets choose a predictor, (K,); the others are held out.
+        fold: Which families are of the first fold, (F,).
         known: What was known before training by name, (K, F) each.
         runs: Outcomes by name, (K, F, S) each; what is no number is worse than all that is.
         means: Over seeds, (K, F).
-        best: By outcome, the predictor that was chosen and its sign.
         missing: Outcomes that are no numbers.
     """
 
@@ -51,39 +53,43 @@ class Judgement:
         self.datasets: list[str] = rows.levels("data")
         self.networks: list[str] = rows.levels("network")
         self.chosen_from = np.array([data not in study.held_out for data in self.datasets])
+        self.fold = np.array([network in study.fold for network in self.networks])
         self.known = {name: _known(rows, name) for name in (*PREDICTORS, *HALVES)}
         sw2, fresh, denoising = (_runs(rows, name) for name in ("sw2", "sw2_resample", "denoising"))
         self.missing = int(np.isnan(sw2).sum() + np.isnan(denoising).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             self.runs = {"sw2": _filled(np.log(sw2 / fresh)), "denoising": _filled(np.log(denoising))}
         self.means = {name: runs.mean(-1) for name, runs in self.runs.items()}
-        self.best = {"sw2": self._best("sw2", pooled), "denoising": self._best("denoising", within)}
+        self._candidates = np.stack([self.known[name] for name in PREDICTORS])
+        self._random: dict[str, Floats] = {}
 
     def findings(self) -> list[Finding]:
         """One for each claim, in their order."""
-        claims = {claim.key: claim for claim in self.study.claims()}
-        everywhere, held_out = np.full(len(self.datasets), True), ~self.chosen_from
-        alpha, noise = self.known["alpha"], shuffled(self.known["alpha"])
-        reliable = f"reliability of α over cells {self.reliability():.3f}"
-        found = [
-            self._judged(claims["rank-sw2"], within, alpha, "sw2", everywhere, reliable),
-            self._judged(claims["rank-denoising"], within, alpha, "denoising", everywhere),
-            self._judged(claims["pooled-sw2"], pooled, alpha, "sw2", held_out),
-        ]
-        for outcome, statistic in (("sw2", pooled), ("denoising", within)):
-            name, sign = self.best[outcome]
-            said = f"chosen: {'larger' if sign > 0 else 'smaller'} {PREDICTORS[name]}, worse outcome"
-            predictor = sign * self.known[name]
-            if outcome == "sw2":
-                said += self._independent(predictor, held_out)
-            claim = claims[f"chosen-{outcome}"]
-            found.append(self._judged(claim, statistic, predictor, outcome, held_out, said))
-        controls = [self._judged(claims[f"control-{name}"], within, noise, name, everywhere) for name in OUTCOMES]
-        return [*found, *controls]
+        found: dict[str, Finding] = {}
+        for claim in self.study.claims():
+            kind, _, outcome = claim.key.rpartition("-")
+            finding = self._found(claim, kind, outcome)
+            found[claim.key] = self._gated(finding) if outcome == "sw2" else finding
+        return list(found.values())
+
+    def _found(self, claim: Claim, kind: str, outcome: str) -> Finding:
+        alpha = self.known["alpha"]
+        if kind == "rank":
+            return self._judged(claim, within, alpha, outcome, f"reliability of α over cells {self.reliability():.3f}")
+        if kind == "interaction":
+            return self._judged(claim, interaction, logs(alpha), outcome)
+        if kind == "pooled":
+            return self._judged(claim, pooled, alpha, outcome)
+        if kind == "control":
+            return self._judged(claim, within, shuffled(alpha), outcome)
+        if kind == "chosen":
+            return self._judged_choice(claim, outcome)
+        return self._judged_constants(claim, outcome)
 
     def correlation(self, name: str, outcome: str, statistic: Statistic, used: NDArray[np.bool_]) -> float:
-        """Of a predictor with the cell means of some data sets."""
-        return float(statistic(self.known[name][used], self.means[outcome][used]))
+        """Of a predictor with the cell means of some data sets; of its logarithm where means are removed."""
+        x = logs(self.known[name]) if statistic is interaction else self.known[name]
+        return float(statistic(x[used], self.means[outcome][used]))
 
     def reliability(self) -> float:
         """Of α over chance, by the halves of the networks that measured the geometries; NaN where all are alike."""
@@ -92,41 +98,92 @@ class Judgement:
             return math.nan
         return reliability(first, second)
 
-    def _best(self, outcome: str, statistic: Statistic) -> tuple[str, float]:
-        found = {name: self.correlation(name, outcome, statistic, self.chosen_from) for name in PREDICTORS}
-        found = {name: value for name, value in found.items() if math.isfinite(value)} or {"alpha": 1.0}
-        name = max(found, key=lambda each: abs(found[each]))
-        return name, math.copysign(1.0, found[name])
+    def choices(self, outcome: str) -> list[tuple[str, float]]:
+        """The predictor and its sign for the families of either fold, chosen by the others on the data sets for it."""
+        return [(list(PREDICTORS)[i], sign) for i, sign, _ in self._choose(self._candidates, outcome)]
 
-    def _judged(
-        self,
-        claim: Claim,
-        statistic: Statistic,
-        predictor: Floats,
-        outcome: str,
-        used: NDArray[np.bool_],
-        said: str = "",
-    ) -> Finding:
-        """A correlation above zero, by the crossed interval."""
-        x, runs, means = predictor[used], self.runs[outcome][used], self.means[outcome][used]
-        n = x.size if statistic is pooled else len(x)
-        value = float(statistic(x, means)) if x.size else math.nan
+    def _choose(self, candidates: Floats, outcome: str) -> list[tuple[int, float, Part]]:
+        """For either fold which candidate (P, K, F) is chosen, its sign, and what judges it."""
+        found = []
+        for judges in (self.fold, ~self.fold):
+            x, y = candidates[:, self.chosen_from][..., ~judges], self.means[outcome][self.chosen_from][:, ~judges]
+            correlations = np.nan_to_num(CHOSEN[outcome](x, y[None]))
+            best = int(np.abs(correlations).argmax())
+            sign = math.copysign(1.0, correlations[best])
+            held_out = np.ix_(~self.chosen_from, judges)
+            found.append((best, sign, (sign * candidates[best][held_out], self.runs[outcome][held_out])))
+        return found
+
+    def _judged(self, claim: Claim, statistic: Statistic, x: Floats, outcome: str, said: str = "") -> Finding:
+        """A correlation over all cells above zero, by the crossed interval."""
+        runs, means = self.runs[outcome], self.means[outcome]
+        value, n = float(statistic(x, means)), x.size if statistic is not within else len(x)
         if not math.isfinite(value):
             return Finding(claim.key, None, None, n, "undecided", "there is no order to correlate")
-        inside = _inside(x, means)
-        alike = network_permutations(statistic, x, means)
-        tested = f"p = {alike:.2g} by exchanging families in all data sets alike, {inside:.2g} inside each"
-        lost = f"{self.missing} outcomes are no numbers and count as the worst" if self.missing else ""
-        note = "; ".join(each for each in (said, tested, lost) if each)
-        return judged(claim, value, crossed_interval(statistic, x, runs), n, note=note)
+        tested = f"p = {network_permutations(statistic, x, means):.2g} by exchanging families in all data sets alike"
+        if statistic is not interaction:
+            tested += f", {inside_permutations(statistic, x, means):.2g} inside each"
+        return judged(claim, value, crossed_interval(statistic, [(x, runs)]), n, note=self._note(said, tested))
 
-    def _independent(self, predictor: Floats, used: NDArray[np.bool_]) -> str:
-        """The interval that takes cells for independent, in words."""
-        x, runs = predictor[used], self.runs["sw2"][used]
-        if x.size < 4 or np.ptp(x) == 0 or np.ptp(runs.mean(-1)) == 0:
-            return ""
-        low, high = two_level_bootstrap(x.flatten(), list(runs.reshape(-1, runs.shape[-1])))
-        return f"; interval with cells as if independent {low:.2f} to {high:.2f}"
+    def _judged_choice(self, claim: Claim, outcome: str) -> Finding:
+        """What the chosen predictors say of the fold and the data sets that did not choose them."""
+        statistic, parts = CHOSEN[outcome], [part for *_, part in self._choose(self._candidates, outcome)]
+        value, n = mean_correlation(statistic, parts), sum(x.size for x, _ in parts)
+        if not math.isfinite(value):
+            return Finding(claim.key, None, None, n, "undecided", "there is no order to correlate")
+        said = "chosen: " + "; ".join(said_choice(*choice) for choice in self.choices(outcome))
+        others = self._random_choices(outcome)
+        p = (1 + int((others >= value - 1e-12).sum())) / (1 + len(others))
+        note = self._note(said, f"p = {p:.2g} by choices among random constants")
+        return judged(claim, value, crossed_interval(statistic, parts), n, note=note)
+
+    def _judged_constants(self, claim: Claim, outcome: str) -> Finding:
+        """The control of what was chosen: random constants of families have no business with other families."""
+        found = self._random_choices(outcome)
+        n = int((~self.chosen_from).sum()) * len(self.networks)
+        if not len(found):
+            return Finding(claim.key, None, None, n, "undecided", "there is no order to correlate")
+        low, high = np.quantile(found, [0.025, 0.975])
+        return judged(claim, float(found.mean()), (float(low), float(high)), n, note=self._note())
+
+    def _random_choices(self, outcome: str) -> Floats:
+        """What the best of random constants of families gives, (draws,); those that give a number."""
+        if outcome not in self._random:
+            self._random[outcome] = self._draw_choices(outcome)
+        return self._random[outcome]
+
+    def _draw_choices(self, outcome: str) -> Floats:
+        rng = np.random.default_rng(stream_seed(0, "random constants"))
+        size = (len(self.datasets), len(self.networks))
+        found = []
+        for _ in range(DRAWS):
+            constants = np.broadcast_to(rng.normal(size=(CONSTANTS, 1, size[1])), (CONSTANTS, *size))
+            parts = [part for *_, part in self._choose(constants, outcome)]
+            found.append(mean_correlation(CHOSEN[outcome], parts))
+        values = np.array(found)
+        finite: Floats = values[np.isfinite(values)]
+        return finite
+
+    def _gated(self, finding: Finding) -> Finding:
+        """With how many cells are worse than zeros; undecided where the best family of half of the data sets is."""
+        sw2, zeros = _runs(self.rows, "sw2"), _runs(self.rows, "sw2_zeros")
+        order = self.means["sw2"].argsort(1)[..., None]
+        best, *others = np.split(np.take_along_axis(sw2, order, 1), sw2.shape[1], axis=1)
+        return gated(finding, zeros[:, :1], best, *others)
+
+    def _note(self, *said: str) -> str:
+        lost = f"{self.missing} outcomes are no numbers and count as the worst" if self.missing else ""
+        return "; ".join(each for each in (*said, lost) if each)
+
+
+def said_choice(name: str, sign: float) -> str:
+    """A predictor and its sign in words."""
+    return f"{'larger' if sign > 0 else 'smaller'} {PREDICTORS[name]}, worse outcome"
+
+
+def logs(x: Floats) -> Floats:
+    """Logarithms of what is positive, else what is given."""
+    return np.log(x) if (x > 0).all() else x
 
 
 def _known(rows: Rows, name: str) -> Floats:
@@ -135,126 +192,13 @@ def _known(rows: Rows, name: str) -> Floats:
     return known
 
 
-def _inside(x: Floats, means: Floats) -> float:
-    """The p of "the correlation is positive" by exchanging families inside each data set (MATH C6)."""
-    if not np.ptp(x, axis=1).any() or not np.ptp(means, axis=1).any():
-        return math.nan
-    return permutation_test(x.flatten(), means.flatten(), np.arange(x.size) // x.shape[1], draws=2000).p_greater
-
-
 def _runs(rows: Rows, name: str) -> Floats:
     return rows.array(name, "data", "network", "seed")
 
 
-def _filled(logs: Floats) -> Floats:
+def _filled(values: Floats) -> Floats:
     """What is no number is worse than all that is."""
-    finite = np.isfinite(logs)
-    worst = float(logs[finite].max()) + 1 if finite.any() else 0.0
-    filled: Floats = np.where(finite, logs, worst)
+    finite = np.isfinite(values)
+    worst = float(values[finite].max()) + 1 if finite.any() else 0.0
+    filled: Floats = np.where(finite, values, worst)
     return filled
-
-
-def predictor_table(judgement: Judgement) -> Table:
-    """The correlation of every predictor with both outcomes, on the data sets it was chosen by and the others."""
-    everywhere, chosen = np.full(len(judgement.datasets), True), judgement.chosen_from
-    entries = []
-    for name, said in PREDICTORS.items():
-        numbers = [
-            judgement.correlation(name, outcome, statistic, used)
-            for outcome in OUTCOMES
-            for statistic, used in (
-                (within, everywhere),
-                (pooled if outcome == "sw2" else within, chosen),
-                (pooled if outcome == "sw2" else within, ~chosen),
-            )
-        ]
-        entries.append((said, *(f"{number:+.2f}" if math.isfinite(number) else "–" for number in numbers)))
-    picked = "; ".join(
-        f"chosen for {outcome}: {PREDICTORS[name]} ({'+' if sign > 0 else '-'})"
-        for outcome, (name, sign) in judgement.best.items()
-    )
-    return Table(
-        "Spearman's ρ of what is known before training with the outcome (larger is worse)",
-        (
-            "predictor",
-            "SW₂: inside data sets",
-            "SW₂: cells to choose by",
-            "SW₂: held-out cells",
-            "denoising: inside data sets",
-            "denoising: data sets to choose by",
-            "denoising: held-out ones",
-        ),
-        tuple(entries),
-        f"Held out: {', '.join(judgement.study.held_out)}; {picked}. Inside data sets, and of denoising throughout, it "
-        "is the mean over data sets of ρ over families; of cells one ρ over families and data sets.",
-    )
-
-
-def cell_table(judgement: Judgement) -> Table:
-    """A row for each family and data set, trivial generators beside."""
-    entries = []
-    for i, data in enumerate(judgement.datasets):
-        mine = judgement.rows.where(data=data)
-        for j, network in enumerate(judgement.networks):
-            runs = judgement.runs["sw2"][i, j]
-            error = float(runs.std(ddof=1)) / math.sqrt(len(runs)) if len(runs) > 1 else math.nan
-            baselines = [float(np.nanmean(mine.array(f"sw2_{name}", "network", "seed"))) for name in ("zeros", "white")]
-            fresh = float(np.nanmean(mine.array("sw2_resample", "network", "seed")))
-            ratio = math.exp(judgement.means["sw2"][i, j])
-            entries.append(
-                (
-                    data,
-                    network,
-                    f"{judgement.known['alpha'][i, j]:.3g}",
-                    f"{ratio:.3g}" + (f" (± {100 * error:.0f} %)" if math.isfinite(error) else ""),
-                    f"{math.exp(judgement.means['denoising'][i, j]):.3g}",
-                    *(f"{each / fresh:.3g}" for each in baselines),
-                )
-            )
-    return Table(
-        "Every family and data set",
-        ("data", "network", "α over chance", "SW₂ over fresh data", "denoising error", "zeros", "white noise"),
-        tuple(entries),
-        "Geometric means over seeds, ± one standard error; zeros and white noise are SW₂ over that of fresh data too. "
-        "The denoising error is the excess over the exact score for laws and all of it for images.",
-    )
-
-
-def draw_figure(judgement: Judgement) -> Figure:
-    """Outcomes against α over chance and against the chosen predictor, and α's correlation in each data set."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13.5, 4.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    _scatter(left, judgement, "alpha")
-    _scatter(middle, judgement, judgement.best["sw2"][0], only_held_out=True)
-    middle.set_title("chosen on the other data sets; held-out data", fontsize=9)
-    places = np.arange(len(judgement.datasets))
-    for shift, colour, outcome in ((-0.2, COLOURS[0], "sw2"), (0.2, COLOURS[1], "denoising")):
-        values = [
-            float(within(judgement.known["alpha"][i : i + 1], judgement.means[outcome][i : i + 1])) for i in places
-        ]
-        right.bar(places + shift, values, 0.4, color=colour, label="SW₂" if outcome == "sw2" else outcome)
-    right.axhline(0, color="0.4", lw=1)
-    right.set(ylim=(-1.05, 1.05), ylabel="Spearman's ρ of α over chance, over families", xticks=places)
-    right.set_xticklabels(judgement.datasets, rotation=30, ha="right", fontsize=8)
-    right.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _scatter(axis: Any, judgement: Judgement, predictor: str, only_held_out: bool = False) -> None:
-    """SW₂ over that of fresh data against a predictor, with the range of the seeds."""
-    for i, data in enumerate(judgement.datasets):
-        if only_held_out and judgement.chosen_from[i]:
-            continue
-        runs, mean = np.exp(judgement.runs["sw2"][i]), np.exp(judgement.means["sw2"][i])
-        spread = np.maximum(0, [mean - runs.min(-1), runs.max(-1) - mean])
-        marker = "o" if judgement.chosen_from[i] else "s"
-        colour = COLOURS[i % len(COLOURS)]
-        x = judgement.known[predictor][i]
-        axis.errorbar(x, mean, spread, fmt=marker, color=colour, ms=5, label=data, mfc="none" if i > 6 else colour)
-    axis.axhline(1, color="0.4", ls=":", lw=1)
-    positive = bool((judgement.known[predictor] > 0).all())
-    axis.set(xlabel=PREDICTORS[predictor], ylabel="SW₂ over that of fresh data", yscale="log")
-    axis.set_xscale("log" if positive else "symlog")
-    axis.legend(frameon=False, fontsize=7)

@@ -20,7 +20,7 @@ RULE = (
 )
 """How :func:`above_zero` judges, for the statistic of a claim."""
 
-GATE = "undecided where half of {} or more are further from the data than zeros"
+GATE = "undecided where at least half of {} are further from the data than zeros"
 """How :func:`gated` judges, for the statistic of a claim; its braces take the cells that it asks."""
 
 

@@ -25,6 +25,10 @@ def variational_bound(
     colours and amounts bound one and the same likelihood, log det Σ included. The integral is the trapezoidal rule over
     steps that are evenly spread in log SNR, from T - 1 to 0. Of continuous densities the bound may be negative.
 
+    Data without a density, such as images with pixels that never change, have no finite likelihood: there the bound
+    falls with the noise of the last step and differs between noises even for exact models. Then only what a model's
+    bound is above that of a common reference under the same noise, such as the best affine denoiser, can be compared.
+
     Args:
         model: f(x_t, t).
         process: Of full support, with signal at every step.
