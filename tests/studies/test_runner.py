@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -145,9 +146,12 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
         wait_for(lambda: len(begun(coins)) >= 3)
         os.kill(parent, signal.SIGINT)
 
-    import threading
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt, match=r"interrupted; [2-9] of 100 cells are kept in .*run the same command"):
-        run_study(coins, tmp_path / "out")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        said = r"interrupted; [2-9] of 100 cells are kept in .*run the same command"
+        with pytest.raises(KeyboardInterrupt, match=said):
+            run_study(coins, tmp_path / "out")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert run_study(Coins.at("tiny", diary=coins.diary, wait=0.2, seeds=50), tmp_path / "out2", workers=8).complete
