@@ -119,3 +119,9 @@ def test_the_tiny_row_is_run_and_its_control_fails(tmp_path):
     before = (tmp_path / "out" / "rows.jsonl").read_bytes()
     assert run_study(study, tmp_path / "out").ran == 0
     assert (tmp_path / "out" / "rows.jsonl").read_bytes() == before
+
+
+def test_a_network_has_its_own_rate_where_they_are_given():
+    small = RankOneStudy.at("small")
+    assert [small._rate(network) for network in small.networks] == [3e-3, 3e-3, 1e-2, 1e-2]
+    assert RankOneStudy(learning_rate=0.5)._rate("dit-8/2") == 0.5

@@ -51,6 +51,7 @@ class RankOneStudy(Study):
         updates: Of each network.
         batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
+        learning_rates: Of each network, where they differ: transformers of this size want a larger one than U-Nets.
         lr_schedule: How it falls afterwards, or ``constant`` as the paper's.
         warmup: Updates over which it rises.
         arrays: To train on.
@@ -73,8 +74,9 @@ class RankOneStudy(Study):
             "sampler_steps": 10,
         },
         "small": {
-            "updates": (600, 600, 600, 600),
-            "learning_rate": 3e-3,
+            "updates": (1000, 1000, 1000, 1000),
+            "batch_size": 32,
+            "learning_rates": (3e-3, 3e-3, 1e-2, 1e-2),
             "lr_schedule": "cosine",
             "warmup": 20,
         },
@@ -99,6 +101,7 @@ class RankOneStudy(Study):
     updates: tuple[int, ...] = (400, 400, 400, 400)
     batch_size: int = 64
     learning_rate: float = 1e-3
+    learning_rates: tuple[float, ...] = ()
     lr_schedule: str = "constant"
     warmup: int = 0
     arrays: int = 10_000
@@ -143,7 +146,7 @@ class RankOneStudy(Study):
                 limit=self.arrays,
                 steps=self.updates[self.networks.index(network)],
                 batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
+                learning_rate=self._rate(network),
                 lr_schedule=self.lr_schedule,
                 warmup=self.warmup,
                 ema=0.0,
@@ -157,6 +160,9 @@ class RankOneStudy(Study):
         outcomes |= sampler_outcomes(fitted.model, fitted.setup.process, law, other, seed)
         where = {"eigenvalue": value, "eigenvalue_error": error, "index": int(index), "multiplicity": int(size)}
         return {**where, "loss": fitted.loss, **outcomes}
+
+    def _rate(self, network: str) -> float:
+        return self.learning_rates[self.networks.index(network)] if self.learning_rates else self.learning_rate
 
     def findings(self, rows: Rows) -> list[Finding]:
         """By network, in the order of the claims."""
