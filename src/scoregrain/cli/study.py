@@ -129,7 +129,7 @@ def _of_kind(name: str, text: str, default: Any) -> Any:
         value = tuple(value) if isinstance(value, list) else (value,)
     kinds = {type(each) for each in (default if isinstance(default, tuple) else [default])}
     given = {type(each) for each in (value if isinstance(value, tuple) else [value])}
-    if default is not None and not given <= kinds | ({int} if float in kinds else set()):
+    if kinds and default is not None and not given <= kinds | ({int} if float in kinds else set()):
         raise InvalidInputError(f"--set {name} is '{text}', expected something like {json.dumps(default)}")
     return value
 
