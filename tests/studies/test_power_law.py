@@ -134,7 +134,7 @@ def test_twice_the_samples_are_held_out_so_that_seeds_differ(monkeypatch):
 
     monkeypatch.setattr("scoregrain.studies.power_law.image_split", refused)
     with pytest.raises(InvalidInputError):
-        PowerLawStudy.at("tiny", count=130).run({"data": "digits", "kind": "white", "alpha": 0.0, "seed": 0}, {})
+        PowerLawStudy.at("tiny", samples=130).run({"data": "digits", "kind": "white", "alpha": 0.0, "seed": 0}, {})
     assert asked == [("digits", 8, 260, 4000)]
 
 

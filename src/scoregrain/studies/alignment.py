@@ -32,11 +32,9 @@ from scoregrain.studies.directions import haar
 from scoregrain.studies.equivalence import within
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
-from scoregrain.studies.outcomes import Sampling
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import above_zero, gated, swapped
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +43,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignmentStudy(Study):
+class AlignmentStudy(TrainedStudy):
     """Train one network on images as they are, and turned by the rotations of least and largest alignment or at random.
 
     Attributes:
@@ -55,14 +53,7 @@ class AlignmentStudy(Study):
         seeds: Paired: a seed is the initialisation, the batches, levels, noise, projections and the choice of what
             is compared with; each has its own two Haar rotations.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls.
-        warmup: Updates over which it rises.
-        arrays: To train on, at most.
-        samples: Drawn, and compared with as many held-out arrays; twice as many are held out.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "alignment"
@@ -96,15 +87,12 @@ class AlignmentStudy(Study):
     data: str = "digits"
     network: str = "unet-16"
     measured: int = 4000
-    seeds: int = 6
     updates: int = 800
     batch_size: int = 32
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    arrays: int = 10_000
     samples: int = 400
-    sampler: str = "ddim"
     sampler_steps: int = 25
 
     def cells(self) -> list[Cell]:
@@ -140,24 +128,10 @@ class AlignmentStudy(Study):
         """Train on the turned images, map the samples back, judge."""
         seed, family, split = int(cell["seed"]), study_family(self.network), self.split()
         matrix, alignment, error = self._turned(str(cell["rotation"]), seed, material)
-        fitted = fit(
-            TrainConfig(
-                model=family,
-                data=split,
-                rotation=Rotation(matrix, family.shape, str(cell["rotation"])),
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
+        turn = Rotation(matrix, family.shape, str(cell["rotation"]))
+        fitted = self.trained(family, split, seed, self.updates, self.learning_rate, rotation=turn)
         directions = matrix.T @ material["eigenvectors"]  # in data space, what the network sees along its directions
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        outcomes = image_outcomes(fitted.model, fitted.setup.process, split, sampling, seed, directions)
+        outcomes = image_outcomes(fitted.model, fitted.setup.process, split, self.sampling, seed, directions)
         return {"alignment": alignment, "alignment_error": error, "loss": fitted.loss, **outcomes}
 
     def _turned(self, rotation: str, seed: int, material: Material) -> tuple[Tensor, float, float]:

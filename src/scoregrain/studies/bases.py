@@ -17,11 +17,10 @@ from scoregrain.studies.bases_figure import OUTCOMES, bases_figure, bases_table,
 from scoregrain.studies.directions import direction_at, haar, places
 from scoregrain.studies.families import study_family
 from scoregrain.studies.orders import BLOCKS_RULE, RULE, log_worst, ordered, ordered_inside
-from scoregrain.studies.outcomes import Sampling, law_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import law_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import Floats
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +32,7 @@ OVERLAP = "vectors of several bases overlap, so p and interval are approximate"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BasesStudy(Study):
+class BasesStudy(TrainedStudy):
     """Does vᵀGv, known before training, order how well data along v are learnt, whatever basis v comes from?
 
     Attributes:
@@ -44,12 +43,7 @@ class BasesStudy(Study):
         measured: Networks that the geometry is measured with.
         seeds: Paired: a seed is the initialisation, the ξ of the data, batches, levels, noise and projections.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam.
-        arrays: To train on.
-        samples: Drawn, and compared with as many.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "bases"
@@ -79,7 +73,6 @@ class BasesStudy(Study):
     updates: int = 2000
     batch_size: int = 1000
     learning_rate: float = 1e-4
-    arrays: int = 10_000
     samples: int = 10_000
     sampler: str = "ddpm"
     sampler_steps: int = 1000
@@ -155,22 +148,9 @@ class BasesStudy(Study):
         """Train along one vector and judge."""
         basis, vector, seed = self.bases.index(str(cell["basis"])), int(cell["vector"]), int(cell["seed"])
         law = RankOne(material["vectors"][basis, vector])
-        fitted = fit(
-            TrainConfig(
-                model=study_family(self.network),
-                data=law,
-                limit=self.arrays,
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
+        fitted = self.trained(study_family(self.network), law, seed, self.updates, self.learning_rate)
         value, error, control = material["predicted"][basis, vector].tolist()
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, sampling, seed)
+        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
         where = {"predicted": value, "predicted_error": error, "control": control}
         return {**where, "loss": fitted.loss, **outcomes}
 

@@ -16,11 +16,10 @@ from scoregrain.studies.directions import directions, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import study_family
 from scoregrain.studies.interventions import SKIP, layer_of, moved, rotation_of, with_output
-from scoregrain.studies.outcomes import Sampling, law_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import law_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import RULE, Floats, above_zero, mean_and_error, with_error, written
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +50,7 @@ OUTCOMES = {"sw2": ("sw2", "samples", "SW₂"), "denoising": ("excess_along", "d
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterveneStudy(Study):
+class InterveneStudy(TrainedStudy):
     """Train rank-one data along the same directions under changed geometries, everything else equal.
 
     Directions are eigenvectors of the unchanged G: of the largest, a middle and the smallest eigenvalue.
@@ -59,16 +58,8 @@ class InterveneStudy(Study):
     Attributes:
         network: Family that is changed.
         measured: Networks that its geometry is measured with.
-        seeds: Paired: a seed is the initialisation, the ξ of the data, batches, levels, noise and projections.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls afterwards; at a constant rate samples are much worse after so few updates.
-        warmup: Updates over which it rises.
-        arrays: To train on.
-        samples: Drawn, compared with as many, and denoised.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "intervene"
@@ -89,16 +80,11 @@ class InterveneStudy(Study):
 
     network: str = "unet-8"
     measured: int = 4000
-    seeds: int = 6
     updates: int = 400
-    batch_size: int = 64
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    arrays: int = 10_000
     samples: int = 256
-    sampler: str = "ddim"
-    sampler_steps: int = 50
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -130,24 +116,10 @@ class InterveneStudy(Study):
         geometry, mine = material["geometry"], material["directions"][:, seed]
         law, top, bottom = RankOne(mine[place]), mine[0], mine[-1]
         layer = layer_of(arm, geometry, top, bottom, seed)
-        fitted = fit(
-            TrainConfig(
-                model=with_output(study_family(self.network), layer, arm, skip=arm.endswith(SKIP)),
-                data=law,
-                rotation=rotation_of(top, bottom) if arm == "rotate" else None,
-                limit=self.arrays,
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, sampling, seed)
+        family = with_output(study_family(self.network), layer, arm, skip=arm.endswith(SKIP))
+        turn = rotation_of(top, bottom) if arm == "rotate" else None
+        fitted = self.trained(family, law, seed, self.updates, self.learning_rate, rotation=turn)
+        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
         v, changed = law.direction.flatten(), moved(arm, geometry, top, bottom, seed)
         return {
             "index": int(material["places"][place, 0]),

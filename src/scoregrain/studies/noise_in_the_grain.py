@@ -24,11 +24,10 @@ from scoregrain.operators import DenseOperator
 from scoregrain.studies.directions import directions, haar, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import study_family
-from scoregrain.studies.outcomes import Sampling, law_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import law_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import RULE, Floats, above_zero, mean_and_error, shuffled, with_error
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +55,7 @@ EQUAL = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseInTheGrainStudy(Study):
+class NoiseInTheGrainStudy(TrainedStudy):
     """Train rank-one data along eigenvectors of G under noise of variance s ∝ λ^-γ along the eigenvectors, mean s = 1.
 
     γ = 0 is white; γ = 1 gives a linear network the same rate in all directions off the data. The same spectrum of the
@@ -68,14 +67,7 @@ class NoiseInTheGrainStudy(Study):
         seeds: Paired: a seed is the initialisation, the ξ of data and noise, batches, levels, projections, and the Haar
             rotation.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls afterwards; at a constant rate samples are much worse after so few updates.
-        warmup: Updates over which it rises.
-        arrays: To train on.
-        samples: Drawn, compared with as many, and denoised.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "noise-in-the-grain"
@@ -96,16 +88,11 @@ class NoiseInTheGrainStudy(Study):
 
     network: str = "unet-8"
     measured: int = 4000
-    seeds: int = 6
     updates: int = 400
-    batch_size: int = 64
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    arrays: int = 10_000
     samples: int = 256
-    sampler: str = "ddim"
-    sampler_steps: int = 50
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -136,24 +123,8 @@ class NoiseInTheGrainStudy(Study):
         place, seed, gamma = PLACES.index(str(cell["direction"])), int(cell["seed"]), float(cell["gamma"])
         law = RankOne(material["directions"][place, seed])
         noise = noise_along(material["geometry"], law.shape, gamma, seed if cell["basis"] == HAAR else None)
-        fitted = fit(
-            TrainConfig(
-                model=study_family(self.network),
-                data=law,
-                noise=noise,
-                limit=self.arrays,
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
+        fitted = self.trained(study_family(self.network), law, seed, self.updates, self.learning_rate, noise=noise)
         process = fitted.setup.process
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
         index, value = material["places"][place].tolist()
         return {
             "index": int(index),
@@ -161,8 +132,8 @@ class NoiseInTheGrainStudy(Study):
             "variance": float(law.direction.flatten() @ noise.operator(law.shape).to_dense() @ law.direction.flatten()),
             "loss": fitted.loss,
             **(theory(material["geometry"], gamma, int(index)) if cell["basis"] == SAD else {}),
-            **law_outcomes(fitted.model, process, law, sampling, seed),
-            **whitened_excess(fitted.model, process, law, seed, sampling.count),
+            **law_outcomes(fitted.model, process, law, self.sampling, seed),
+            **whitened_excess(fitted.model, process, law, seed, self.samples),
         }
 
     def findings(self, rows: Rows) -> list[Finding]:

@@ -25,11 +25,11 @@ from scoregrain.studies.omission_claims import claims_of_the_law, claims_of_trai
 from scoregrain.studies.omission_findings import judge
 from scoregrain.studies.omission_generators import TRAINED, TRIVIAL, band_power, omitting, trained, trivial
 from scoregrain.studies.omission_law import MODES, law_distances
-from scoregrain.studies.outcomes import Sampling, draw
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import draw
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import with_error
-from scoregrain.training.config import TrainConfig
-from scoregrain.training.fit import Fitted, fit
+from scoregrain.studies.trained import TrainedStudy
+from scoregrain.training.fit import Fitted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class OmissionStudy(Study):
+class OmissionStudy(TrainedStudy):
     """Omission of a corrupted band against plain diffusion, band by band, and with the exact score of a Gaussian.
 
     Attributes:
@@ -54,13 +54,8 @@ class OmissionStudy(Study):
             digits, but for the constant and the slowest waves, which no band has.
         strength: γ of the corruption.
         seeds: Paired trainings of each kind.
-        steps: Updates.
-        batch_size: Images in each.
+        updates: Of each network.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls.
-        warmup: Updates over which it rises.
-        count: Samples, and held-out images they are compared with; twice as many are held out.
-        sampler_steps: Of DDIM.
         law_count: Samples of the Gaussian law.
     """
 
@@ -71,8 +66,8 @@ class OmissionStudy(Study):
             "network": "mlp-8",
             "edges": (0.2, 0.45, 1.0),
             "seeds": 2,
-            "steps": 200,
-            "count": 128,
+            "updates": 200,
+            "samples": 128,
             "sampler_steps": 20,
             "law_count": 1000,
         },
@@ -84,13 +79,12 @@ class OmissionStudy(Study):
     network: str = "unet-8"
     edges: tuple[float, ...] = (0.2, 0.38, 0.51, 1.0)
     strength: float = 1.0
-    seeds: int = 6
-    steps: int = 800
+    updates: int = 800
     batch_size: int = 32
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    count: int = 256
+    samples: int = 256
     sampler_steps: int = 25
     law_count: int = 4000
 
@@ -124,17 +118,17 @@ class OmissionStudy(Study):
 
     @cached_property
     def _split(self) -> Split:
-        return image_split(self.data, self.size, 2 * self.count)
+        return image_split(self.data, self.size, 2 * self.samples)
 
     def _clean(self, seed: int) -> dict[str, Any]:
         fitted = self._fit(self._split, seed)
-        target = Target.of(self._split, self.count, seed).arrays
+        target = Target.of(self._split, self.samples, seed).arrays
         return {"sw2_clean": _sw2(self._draw(fitted, seed), target, seed), "loss_clean": fitted.loss}
 
     def _networks(self, noise: ForwardNoise, low: float, high: float, seed: int) -> dict[str, Any]:
         train = corrupt_band(self._split.train, low, high, seed, self.strength)
         split = replace(self._split, train=train)
-        target = Target.of(self._split, self.count, seed)
+        target = Target.of(self._split, self.samples, seed)
         generated, values = trained(self._fit, self._draw, split, noise, len(target.arrays), seed)
         values |= {"count": len(target.arrays), "trained": target.trained}
         generated |= trivial(target, noise, low, high, seed, self.strength)
@@ -147,25 +141,10 @@ class OmissionStudy(Study):
         return values
 
     def _draw(self, fitted: Fitted, seed: int, content: Tensor | None = None) -> Tensor | None:
-        sampling = Sampling(count=self.count, steps=self.sampler_steps)
-        return draw(fitted.model, fitted.setup.process, fitted.setup.family.shape, sampling, seed, content)
+        return draw(fitted.model, fitted.setup.process, fitted.setup.family.shape, self.sampling, seed, content)
 
     def _fit(self, split: Split, seed: int, **noise: Any) -> Fitted:
-        return fit(
-            TrainConfig(
-                model=study_family(self.network),
-                data=split,
-                steps=self.steps,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-                **noise,
-            )
-        )
+        return self.trained(study_family(self.network), split, seed, self.updates, self.learning_rate, **noise)
 
     # findings --------------------------------------------------------------------------------------------------------
 

@@ -26,14 +26,12 @@ from scoregrain.datasets.images import data_name
 from scoregrain.studies.equivalence import within
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import Target, best_linear, image_outcomes, image_split, target_note
-from scoregrain.studies.outcomes import Sampling
 from scoregrain.studies.power_law_arms import KINDS, energy, noise_of
 from scoregrain.studies.power_law_claims import PAIRS, TIE, last_claims, own_claim, pooled_claims
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import above_zero, gated, swapped, with_error
+from scoregrain.studies.trained import TrainedStudy
 from scoregrain.studies.variational_bound import variational_bound
-from scoregrain.training.config import TrainConfig
-from scoregrain.training.fit import fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,48 +47,41 @@ TRIVIAL = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerLawStudy(Study):
+class PowerLawStudy(TrainedStudy):
     """Trainings under power-law noise, its colour and its amount, paired with white noise by seed.
 
     Attributes:
         data: Names or paths of images.
         size: They are made grey and resized to this.
-        limit: The largest number of training images of each.
         network: A family of the studies, of the same size.
         alpha: α of the claims; -α is run too.
         sweep: Further α, of the colour alone.
         seeds: Paired trainings of each arm.
         sweep_seeds: Of further α.
-        steps: Updates.
-        batch_size: Images in each.
+        updates: Of each network.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls.
-        warmup: Updates over which it rises.
-        count: Samples, and held-out images they are compared with; twice as many are held out.
-        sampler_steps: Of DDIM.
     """
 
     name: ClassVar[str] = "power-law"
     title: ClassVar[str] = "Power-law noise: colour or amount"
     settings: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {"network": "mlp-8", "seeds": 2, "steps": 200, "count": 128, "sampler_steps": 20},
+        "tiny": {"network": "mlp-8", "seeds": 2, "updates": 200, "samples": 128, "sampler_steps": 20},
         "small": {},
     }
 
     data: tuple[str, ...] = ("digits",)
     size: int = 8
-    limit: int = 4000
     network: str = "unet-8"
     alpha: float = -0.06
     sweep: tuple[float, ...] = ()
-    seeds: int = 6
     sweep_seeds: int = 2
-    steps: int = 800
+    updates: int = 800
     batch_size: int = 32
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    count: int = 256
+    arrays: int = 4000
+    samples: int = 256
     sampler_steps: int = 25
 
     def __post_init__(self) -> None:
@@ -118,28 +109,13 @@ class PowerLawStudy(Study):
 
     def run(self, cell: Cell, material: Material) -> dict[str, Any]:
         """Train under one noise; the outcomes of images and the variational bound of held-out ones."""
-        split = _loaded(self.sources[str(cell["data"])], self.size, 2 * self.count, self.limit)
+        split = _loaded(self.sources[str(cell["data"])], self.size, 2 * self.samples, self.arrays)
         seed, shape = int(cell["seed"]), (1, self.size, self.size)
         noise = noise_of(str(cell["kind"]), float(cell["alpha"]), shape)
-        fitted = fit(
-            TrainConfig(
-                model=study_family(self.network),
-                data=split,
-                noise=noise,
-                steps=self.steps,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
+        fitted = self.trained(study_family(self.network), split, seed, self.updates, self.learning_rate, noise=noise)
         process = fitted.setup.process
-        sampling = Sampling(count=self.count, steps=self.sampler_steps)
-        values = image_outcomes(fitted.model, process, split, sampling, seed)
-        held_out = Target.of(split, self.count, seed).arrays.to(self.device)
+        values = image_outcomes(fitted.model, process, split, self.sampling, seed)
+        held_out = Target.of(split, self.samples, seed).arrays.to(self.device)
         values["bound"] = variational_bound(fitted.model, process, held_out, seed)
         values["bound_linear"] = variational_bound(best_linear(split.train, process), process, held_out, seed)
         return values | {"energy": energy(noise, shape), "loss": fitted.loss}

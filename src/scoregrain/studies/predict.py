@@ -14,21 +14,20 @@ from scoregrain.datasets import Images, Split
 from scoregrain.geometry import measure_geometry
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
-from scoregrain.studies.outcomes import Sampling, law_outcomes
+from scoregrain.studies.outcomes import law_outcomes
 from scoregrain.studies.predict_claims import claims_of
 from scoregrain.studies.predict_judgement import Judgement
 from scoregrain.studies.predict_tables import cell_table, draw_figure, predictor_table
 from scoregrain.studies.predictors import HALVES, PREDICTORS, named_law, predict
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictStudy(Study):
+class PredictStudy(TrainedStudy):
     """Train several families on several data sets and correlate what was known before with what came out.
 
     A predictor and its sign are chosen by the largest |ρ| and judged by other families on other data sets: a constant
@@ -45,13 +44,6 @@ class PredictStudy(Study):
         measured: Networks that each geometry is measured with.
         seeds: Repeated measures inside a cell, averaged; paired over families and data sets.
         updates: Of each network.
-        batch_size: Arrays in one.
-        lr_schedule: How learning rates fall.
-        warmup: Updates over which they rise.
-        arrays: To train on, at most.
-        samples: Drawn, and compared with as many.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "predict"
@@ -92,9 +84,7 @@ class PredictStudy(Study):
     batch_size: int = 32
     lr_schedule: str = "cosine"
     warmup: int = 20
-    arrays: int = 10_000
     samples: int = 256
-    sampler: str = "ddim"
     sampler_steps: int = 25
 
     @property
@@ -154,27 +144,14 @@ class PredictStudy(Study):
         """Train a family on a data set and judge."""
         network, data, seed = str(cell["network"]), str(cell["data"]), int(cell["seed"])
         split, law = self.split(data), named_law(data, self.size)
-        fitted = fit(
-            TrainConfig(
-                model=study_family(network),
-                data=split,
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rates[self.networks.index(network)],
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
+        rate = self.learning_rates[self.networks.index(network)]
+        fitted = self.trained(study_family(network), split, seed, self.updates, rate)
         model, process = fitted.model, fitted.setup.process
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
         if law is None:
-            outcomes = image_outcomes(model, process, split, sampling, seed)
+            outcomes = image_outcomes(model, process, split, self.sampling, seed)
             outcomes["denoising"] = outcomes["error"]
         else:
-            outcomes = law_outcomes(model, process, law, sampling, seed)
+            outcomes = law_outcomes(model, process, law, self.sampling, seed)
             outcomes["denoising"] = outcomes["excess"]
         known = material["predictors"][self.networks.index(network), self.datasets.index(data)].tolist()
         return {"loss": fitted.loss, **dict(zip((*PREDICTORS, *HALVES), known, strict=True)), **outcomes}

@@ -15,8 +15,8 @@ from scoregrain.geometry import measure_geometry
 from scoregrain.studies.directions import NULL, directions, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import study_family
-from scoregrain.studies.outcomes import Sampling, law_outcomes, sampler_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import law_outcomes, sampler_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import (
     Floats,
     above_zero,
@@ -29,8 +29,7 @@ from scoregrain.studies.summaries import (
     with_error,
     written,
 )
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +38,7 @@ FIRST_PAPER = "arXiv 2510.22899, Conjecture 1 and Figure 6"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankOneStudy(Study):
+class RankOneStudy(TrainedStudy):
     """Train on x = √D ξ v along directions v of the geometry, from the largest eigenvalue to the smallest.
 
     Attributes:
@@ -49,16 +48,9 @@ class RankOneStudy(Study):
         seeds: Paired: a seed is the initialisation, the ξ of the data, batches, levels, noise and projections. Of a
             cluster of several directions each seed takes a random one.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
         learning_rates: Of each network, where they differ: transformers of this size want a larger one than U-Nets.
-        lr_schedule: How it falls afterwards, or ``constant`` as the paper's.
-        warmup: Updates over which it rises.
-        arrays: To train on.
-        samples: Drawn, and compared with as many.
-        sampler: By name.
         other_sampler: One more, by which SW₂ alone is measured; the paper's is ``ddpm``.
-        sampler_steps: Of both samplers.
     """
 
     name: ClassVar[str] = "rank-one"
@@ -97,18 +89,10 @@ class RankOneStudy(Study):
     networks: tuple[str, ...] = ("iddpm-8", "unet-8", "dit-8/2", "dit-8/4")
     places: tuple[int, ...] = (6, 6, 6, 4)
     measured: int = 4000
-    seeds: int = 6
     updates: tuple[int, ...] = (400, 400, 400, 400)
-    batch_size: int = 64
     learning_rate: float = 1e-3
     learning_rates: tuple[float, ...] = ()
-    lr_schedule: str = "constant"
-    warmup: int = 0
-    arrays: int = 10_000
-    samples: int = 512
-    sampler: str = "ddim"
     other_sampler: str = "ddpm"
-    sampler_steps: int = 50
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -139,24 +123,10 @@ class RankOneStudy(Study):
         network, place, seed = str(cell["network"]), int(cell["place"]), int(cell["seed"])
         value, error, index, size = material[f"{network} places"][place].tolist()
         law = RankOne(material[f"{network} directions"][place, seed])
-        fitted = fit(
-            TrainConfig(
-                model=study_family(network),
-                data=law,
-                limit=self.arrays,
-                steps=self.updates[self.networks.index(network)],
-                batch_size=self.batch_size,
-                learning_rate=self._rate(network),
-                lr_schedule=self.lr_schedule,
-                warmup=self.warmup,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, sampling, seed)
-        other = replace(sampling, sampler=self.other_sampler)
+        updates = self.updates[self.networks.index(network)]
+        fitted = self.trained(study_family(network), law, seed, updates, self._rate(network))
+        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
+        other = replace(self.sampling, sampler=self.other_sampler)
         outcomes |= sampler_outcomes(fitted.model, fitted.setup.process, law, other, seed)
         where = {"eigenvalue": value, "eigenvalue_error": error, "index": int(index), "multiplicity": int(size)}
         return {**where, "loss": fitted.loss, **outcomes}

@@ -17,12 +17,10 @@ from scoregrain.geometry import Geometry, measure_geometry
 from scoregrain.studies.directions import Place, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import study_family
-from scoregrain.studies.outcomes import Sampling
 from scoregrain.studies.sphere_outcomes import sphere_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table, word_for
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table, word_for
 from scoregrain.studies.summaries import RULE, Floats, above_zero, mean_and_error, with_error, worse_than_zeros
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +41,7 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SphereStudy(Study):
+class SphereStudy(TrainedStudy):
     """Is a sphere in the span of three directions of large eigenvalue learnt worse than one of small eigenvalue?
 
     The network's eigenvalues are multiple, so each seed draws three random orthonormal directions inside the largest
@@ -54,12 +52,7 @@ class SphereStudy(Study):
         network: A transformer by name: its geometry is known exactly.
         seeds: Paired: a seed is the initialisation, the coordinates of the data, batches, levels, noise, projections.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam.
-        arrays: To train on.
-        samples: Drawn, and compared with as many.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "sphere"
@@ -80,14 +73,8 @@ class SphereStudy(Study):
     }
 
     network: str = "dit-8/2"
-    seeds: int = 6
     updates: int = 800
-    batch_size: int = 64
     learning_rate: float = 1e-3
-    arrays: int = 10_000
-    samples: int = 512
-    sampler: str = "ddim"
-    sampler_steps: int = 50
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -122,21 +109,8 @@ class SphereStudy(Study):
         arm, seed = ARMS.index(str(cell["arm"])), int(cell["seed"])
         family = study_family(self.network)
         law = Sphere(material["spans"][arm, seed], family.shape)
-        fitted = fit(
-            TrainConfig(
-                model=family,
-                data=law,
-                limit=self.arrays,
-                steps=self.updates,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                ema=0.0,
-                seed=seed,
-                device=self.device,
-            )
-        )
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        found = sphere_outcomes(fitted.model, fitted.setup.process, law, sampling, seed)
+        fitted = self.trained(family, law, seed, self.updates, self.learning_rate)
+        found = sphere_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
         return {"predicted": float(material["predicted"][arm, seed]), "loss": fitted.loss, **found}
 
     def findings(self, rows: Rows) -> list[Finding]:

@@ -18,8 +18,8 @@ from scoregrain.models import NetworkFamily, timestep_sensitivity
 from scoregrain.studies.directions import directions, places
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.families import AWARE_GROUPS, BLIND_GROUPS, study_family
-from scoregrain.studies.outcomes import Sampling, law_outcomes
-from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table
+from scoregrain.studies.outcomes import law_outcomes
+from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import (
     RULE,
     Floats,
@@ -32,8 +32,7 @@ from scoregrain.studies.summaries import (
     with_error,
     written,
 )
-from scoregrain.training import TrainConfig
-from scoregrain.training.fit import fit
+from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +43,7 @@ SHAPE_OF_G = ("trace", "trace_error", "largest", "largest_error", "effective_ran
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeBlindnessStudy(Study):
+class TimeBlindnessStudy(TrainedStudy):
     """Train the same U-Net with different numbers of groups on the same rank-one data.
 
     Members of a pair have the same parameters at initialisation and differ only in which channels are normalised
@@ -55,16 +54,8 @@ class TimeBlindnessStudy(Study):
         network: Family whose groups are changed.
         groups: GroupNorm groups; 32 and 8 are among them.
         measured: Networks that each geometry is measured with.
-        seeds: Paired: a seed is the initialisation, the ξ of the data, batches, levels, noise and projections.
         updates: Of each network.
-        batch_size: Arrays in one.
         learning_rate: Of Adam, its largest.
-        lr_schedule: How it falls afterwards; at a constant rate samples are much worse after so few updates.
-        warmup: Updates over which it rises.
-        arrays: To train on.
-        samples: Drawn, compared with as many, and denoised.
-        sampler: By name.
-        sampler_steps: Of the sampler.
     """
 
     name: ClassVar[str] = "time-blindness"
@@ -87,16 +78,11 @@ class TimeBlindnessStudy(Study):
     network: str = "unet-8"
     groups: tuple[int, ...] = (32, 16, 8, 4)
     measured: int = 4000
-    seeds: int = 6
     updates: int = 500
-    batch_size: int = 64
     learning_rate: float = 3e-3
     lr_schedule: str = "cosine"
     warmup: int = 20
-    arrays: int = 10_000
     samples: int = 256
-    sampler: str = "ddim"
-    sampler_steps: int = 50
 
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
@@ -132,24 +118,9 @@ class TimeBlindnessStudy(Study):
         groups, seed = int(cell["groups"]), int(cell["seed"])
         law = RankOne(material["directions"][ENDS.index(str(cell["direction"])), seed])
         with _blind_on_purpose():
-            fitted = fit(
-                TrainConfig(
-                    model=self.family(groups),
-                    data=law,
-                    limit=self.arrays,
-                    steps=self.updates,
-                    batch_size=self.batch_size,
-                    learning_rate=self.learning_rate,
-                    lr_schedule=self.lr_schedule,
-                    warmup=self.warmup,
-                    ema=0.0,
-                    seed=seed,
-                    device=self.device,
-                )
-            )
+            fitted = self.trained(self.family(groups), law, seed, self.updates, self.learning_rate)
             trained = timestep_sensitivity(fitted.model, law.shape)
-        sampling = Sampling(self.samples, self.sampler, self.sampler_steps)
-        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, sampling, seed)
+        outcomes = law_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
         v = law.direction.flatten()
         shape = dict(zip(SHAPE_OF_G, material[f"groups {groups}"].tolist(), strict=True))
         eigenvalue = float(v @ material[f"geometry {groups}"] @ v)
