@@ -76,7 +76,8 @@ def test_cells_are_whole_pairs_seed_by_seed():
 
 def test_the_papers_order_holds_where_the_rows_have_it():
     found = words(hand_made(PAPER))
-    paper = ("min-identity", "identity-max", "min-max", "min-haar", "denoising-min-identity", "denoising-min-max")
+    paper = ("min-identity", "identity-max", "min-max", "min-haar", "haar-max")
+    paper += ("denoising-min-identity", "denoising-min-max", "denoising-haar-max")
     assert {found[key] for key in paper} == {"holds"}
     assert found["haar-equal"] == "refuted"
     assert found["worse-than-nothing"] == "refuted"
@@ -86,7 +87,7 @@ def test_the_papers_order_holds_where_the_rows_have_it():
 
 def test_the_opposite_order_refutes_it_and_controls_still_fail():
     found = words(hand_made({W_MIN: 2.5, IDENTITY: 0.2, W_MAX: 0.1, HAAR: 0.8, OTHER_HAAR: 0.8}, groups=(1, 2, 3, 4)))
-    keys = ("min-identity", "identity-max", "min-max", "min-haar", "worse-than-nothing", "quarters")
+    keys = ("min-identity", "identity-max", "min-max", "min-haar", "haar-max", "worse-than-nothing", "quarters")
     assert {found[key] for key in keys} == {"refuted"}
     assert {found[key] for key in CONTROLS} == {"fails, as it must"}
 
@@ -125,7 +126,8 @@ def test_networks_worse_than_zeros_decide_nothing_but_that():
 
 def test_the_claims_tell_what_they_rest_on():
     claims = {claim.key: claim for claim in STUDY.claims()}
-    assert "the trainings with Haar are further" in claims["min-haar"].statistic
+    for key in ("min-haar", "haar-max"):
+        assert "the trainings with Haar are further" in claims[key].statistic
     assert "the trainings with identity are further" in claims["min-max"].statistic
     assert "zeros" not in claims["denoising-min-haar"].statistic
     assert "turned at random" in claims["quarters"].text

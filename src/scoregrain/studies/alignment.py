@@ -15,7 +15,7 @@ from torch import Tensor
 from scoregrain.align import Rotation, cross_fit, measure_alignment
 from scoregrain.datasets import Split
 from scoregrain.geometry import data_geometry, measure_geometry
-from scoregrain.studies.alignment_claims import MARGIN, PAIRS, other_claims, paired_claims
+from scoregrain.studies.alignment_claims import MARGIN, PAIRS, other_claims, paired_claims, reference
 from scoregrain.studies.alignment_tables import (
     HAAR,
     IDENTITY,
@@ -155,7 +155,7 @@ class AlignmentStudy(TrainedStudy):
         for claim, (_, name, better, worse) in zip(paired_claims(), PAIRS, strict=True):
             if name == "sw2":
                 judged = above_zero(claim, log[worse] - log[better])
-                found.append(_gated(judged, sw2, zeros, HAAR if HAAR in (better, worse) else IDENTITY, better, worse))
+                found.append(_gated(judged, sw2, zeros, reference(better, worse), better, worse))
             else:
                 found.append(above_zero(claim, np.log(error[worse]) - np.log(error[better])))
         equal, nothing, quarters, labels, random = other_claims()
@@ -170,7 +170,7 @@ class AlignmentStudy(TrainedStudy):
 
     def tables(self, rows: Rows) -> list[Table]:
         """Outcomes by rotation, and energy and error in quarters of the network's directions."""
-        return [outcome_table(self.network, rows), quarter_table(rows)]
+        return [outcome_table(self.network, rows, self.updates * self.batch_size), quarter_table(rows)]
 
     def figure(self, rows: Rows) -> Figure:
         """Distances and errors by rotation beside trivial baselines, and energy along the network's directions."""

@@ -44,8 +44,8 @@ _OUTCOMES = {
 }
 
 
-def outcome_table(network: str, rows: Rows) -> Table:
-    """A row for each rotation and each trivial generator."""
+def outcome_table(network: str, rows: Rows, seen: int) -> Table:
+    """A row for each rotation and each trivial generator; ``seen`` images went into each training."""
     names = [name for name in _OUTCOMES if rows and name in rows[0].values]
     entries = [
         (rotation, *(_entry(rows.where(rotation=rotation), name) for name in names))
@@ -53,7 +53,7 @@ def outcome_table(network: str, rows: Rows) -> Table:
         if len(rows.where(rotation=rotation))
     ]
     return Table(
-        f"{network}: outcomes by rotation, and of trivial generators",
+        f"{network}, trained on {seen:,} images: outcomes by rotation, and of trivial generators",
         ("", *(_OUTCOMES[name] for name in names)),
         (*entries, *_baseline_entries(names, rows.where(rotation=IDENTITY))),
         "± is one standard error over seeds, but of α of W_min, identity and W_max, one each, that of its measurement; "
