@@ -6,7 +6,7 @@ import math
 
 from scoregrain.studies.alignment_tables import HAAR, IDENTITY, W_MAX, W_MIN
 from scoregrain.studies.study import Claim
-from scoregrain.studies.summaries import GATE, RULE
+from scoregrain.studies.summaries import GATE, RULE, ZEROS
 
 MARGIN = math.log(1.25)
 """Distances that differ by less than a quarter are called equal."""
@@ -56,7 +56,7 @@ def paired_claims() -> list[Claim]:
 
 
 def _gate(rotation: str) -> str:
-    return GATE.format(f"the trainings with {rotation}")
+    return GATE.format(f"the trainings with {rotation}", ZEROS)
 
 
 def _source(outcome: str, better: str, worse: str) -> str:

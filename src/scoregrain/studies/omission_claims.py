@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scoregrain.studies.study import Claim
-from scoregrain.studies.summaries import GATE, RULE
+from scoregrain.studies.summaries import GATE, RULE, ZEROS
 
 PAPER = "arXiv 2510.09660, selective omission (MATH B13)"
 
@@ -13,7 +13,7 @@ EXACT = 1e-5
 MARGIN = 0.01
 """Of the law's width: a smaller distance of exact laws is not told from an error of the sampler's steps."""
 
-_GATED = GATE.format("the trainings of plain diffusion on clean data")
+_GATED = GATE.format("the trainings of plain diffusion on clean data", ZEROS)
 _MEAN = f"mean over bands, then over seeds, which are paired; {RULE}; {_GATED}"
 _TREND = f"for each seed Spearman's ρ over bands of the band's frequency with {{}}; mean over seeds; {RULE}; {_GATED}"
 

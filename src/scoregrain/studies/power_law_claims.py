@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scoregrain.studies.study import Claim
-from scoregrain.studies.summaries import GATE, RULE
+from scoregrain.studies.summaries import GATE, RULE, ZEROS
 
 PAPER = "arXiv 2510.09660, power law (MATH B13)"
 
@@ -20,7 +20,7 @@ PAIRS = {
 
 MEAN = "mean over data sets, then over seeds, which are paired"
 
-GATED = GATE.format("the cells under white noise")
+GATED = GATE.format("the cells under white noise", ZEROS)
 
 TIE = 0.1
 """Of log SW₂: half of what the paper's best effect, on MNIST, is in it, ½ log(0.42 / 0.28) = 0.20."""

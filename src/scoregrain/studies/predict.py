@@ -79,7 +79,7 @@ class PredictStudy(TrainedStudy):
     datasets: tuple[str, ...] = ("digits", "smooth", "rough", "low", "high", "pixel", "mixture", "rough-mixture")
     held_out: tuple[str, ...] = ("digits", "rough", "low", "rough-mixture")
     measured: int = 1024
-    seeds: int = 3
+    seeds: int = 2
     updates: int = 1000
     batch_size: int = 32
     lr_schedule: str = "cosine"

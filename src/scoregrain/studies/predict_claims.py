@@ -5,8 +5,13 @@ from __future__ import annotations
 from scoregrain.studies.study import Claim
 from scoregrain.studies.summaries import GATE
 
-OUTCOMES = {"sw2": "log of SW₂ over that of fresh data", "denoising": "log of the denoising error"}
-"""Of laws the denoising error is its excess over the exact score's, of images the whole on held-out ones."""
+OUTCOMES = {
+    "sw2": "log of SW₂ over that of fresh data",
+    "denoising": "log of the denoising error (of laws its excess over the exact score's, of images all of it)",
+}
+
+TRIVIAL = "the nearer of zeros and white noise"
+"""What samples must be nearer than: the energy of the laws is that of white noise, which is often nearer than zeros."""
 
 CONSTANTS = 8
 """Random constants of families among which one is chosen, as many as there are predictors."""
@@ -18,7 +23,17 @@ _RULE = (
     "holds (is refuted) where the 95 % interval, by resampling data sets, families and seeds, is above (below) 0; told "
     "beside: p by exchanging families in all data sets alike"
 )
-_GATE = "; " + GATE.format("the trainings of each data set's best family")
+_GATE = (
+    "; " + GATE.format("the trainings of each data set's best family", TRIVIAL) + "; families beyond that "
+    "are ordered by how far their sampler drifts"
+)
+_ISOTROPIC = (
+    "; families with an isotropic geometry have α = 1 on all data, so that ρ is far from 1 where they are worst"
+)
+_CONTRASTS = (
+    "; networks of one kind have nearly the same α, which leaves little but the contrast of convolutions and "
+    "transformers on smooth and rough data, with which any other difference of the two is confounded"
+)
 _ALPHA = "α over chance"
 _BETTER = {"sw2": "give samples nearer to the data", "denoising": "denoise better"}
 _NOUN = {"sw2": "samples", "denoising": "denoising"}
@@ -33,6 +48,7 @@ def claims_of(held_out: tuple[str, ...], fold: tuple[str, ...]) -> list[Claim]:
     """
     return [
         *(_rank(outcome) for outcome in OUTCOMES),
+        *(_anisotropic(outcome) for outcome in OUTCOMES),
         *(_interaction(outcome) for outcome in OUTCOMES),
         Claim(
             "pooled-sw2",
@@ -56,7 +72,17 @@ def _rank(outcome: str) -> Claim:
         f"in a data set, families of smaller alignment over chance {_BETTER[outcome]}",
         "what `scoregrain rank` orders by; arXiv 2510.22899, Conjecture 1",
         f"mean over data sets of Spearman's ρ over families between {_ALPHA} and the {OUTCOMES[outcome]}; {_RULE}, and "
-        f"inside each{_gate(outcome)}",
+        f"inside each{_gate(outcome)}{_ISOTROPIC}",
+    )
+
+
+def _anisotropic(outcome: str) -> Claim:
+    return Claim(
+        f"anisotropic-{outcome}",
+        f"in a data set, of families that have a grain those of smaller alignment over chance {_BETTER[outcome]}",
+        "what `scoregrain rank` orders by; arXiv 2510.22899, Conjecture 1",
+        f"as rank-{outcome}, over families whose {_ALPHA} is not the same on all data; {_RULE}, and inside each"
+        f"{_gate(outcome)}",
     )
 
 
@@ -67,7 +93,7 @@ def _interaction(outcome: str) -> Claim:
         "all data and how hard data are for all families",
         "here, against families that are good or bad at everything; arXiv 2510.22899, Conjecture 1",
         f"Spearman's ρ over all cells between log {_ALPHA} and the {OUTCOMES[outcome]}, the means of families and of "
-        f"data sets removed from both, in each resample anew; {_RULE}{_gate(outcome)}",
+        f"data sets removed from both, in each resample anew; {_RULE}{_gate(outcome)}{_CONTRASTS}",
     )
 
 
@@ -89,9 +115,9 @@ def _chosen(outcome: str, held_out: tuple[str, ...], fold: tuple[str, ...]) -> C
 def _shuffled(outcome: str) -> Claim:
     return Claim(
         f"control-{outcome}",
-        f"alignment over chance with the families shuffled in each data set predicts {_NOUN[outcome]}",
+        f"alignment over chance of another family, the same one in all data sets, predicts {_NOUN[outcome]}",
         "control",
-        f"as rank-{outcome}; must not hold",
+        f"as rank-{outcome}, the families in one random order; must not hold",
         control=True,
     )
 
@@ -103,6 +129,6 @@ def _constants(outcome: str) -> Claim:
         "other families on other data sets",
         "control",
         f"as chosen-{outcome}, mean over {DRAWS} sets of random numbers; must not hold, that is the interval that has "
-        "95 % of them must not be above 0",
+        "95 % of them must not be above 0; a check that the folds leak nothing",
         control=True,
     )

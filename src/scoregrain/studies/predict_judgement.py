@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scoregrain._random import stream_seed
 from scoregrain.metrics.statistics import reliability
-from scoregrain.studies.predict_claims import CONSTANTS, DRAWS
+from scoregrain.studies.predict_claims import CONSTANTS, DRAWS, TRIVIAL
 from scoregrain.studies.predict_statistics import (
     Part,
     Statistic,
@@ -25,7 +25,7 @@ from scoregrain.studies.predict_statistics import (
 )
 from scoregrain.studies.predictors import HALVES, PREDICTORS
 from scoregrain.studies.study import Claim, Finding, Rows, judged
-from scoregrain.studies.summaries import gated, shuffled
+from scoregrain.studies.summaries import gated
 
 if TYPE_CHECKING:
     from scoregrain.studies.predict import PredictStudy
@@ -76,12 +76,15 @@ class Judgement:
         alpha = self.known["alpha"]
         if kind == "rank":
             return self._judged(claim, within, alpha, outcome, f"reliability of α over cells {self.reliability():.3f}")
+        if kind == "anisotropic":
+            return self._judged(claim, within, alpha, outcome, families=np.ptp(alpha, axis=0) > 0)
         if kind == "interaction":
             return self._judged(claim, interaction, logs(alpha), outcome)
         if kind == "pooled":
             return self._judged(claim, pooled, alpha, outcome)
         if kind == "control":
-            return self._judged(claim, within, shuffled(alpha), outcome)
+            order = np.random.default_rng(stream_seed(0, "families")).permutation(alpha.shape[1])
+            return self._judged(claim, within, alpha[:, order], outcome)
         if kind == "chosen":
             return self._judged_choice(claim, outcome)
         return self._judged_constants(claim, outcome)
@@ -114,10 +117,19 @@ class Judgement:
             found.append((best, sign, (sign * candidates[best][held_out], self.runs[outcome][held_out])))
         return found
 
-    def _judged(self, claim: Claim, statistic: Statistic, x: Floats, outcome: str, said: str = "") -> Finding:
-        """A correlation over all cells above zero, by the crossed interval."""
-        runs, means = self.runs[outcome], self.means[outcome]
-        value, n = float(statistic(x, means)), x.size if statistic is not within else len(x)
+    def _judged(
+        self,
+        claim: Claim,
+        statistic: Statistic,
+        x: Floats,
+        outcome: str,
+        said: str = "",
+        families: NDArray[np.bool_] | None = None,
+    ) -> Finding:
+        """A correlation over all cells, or those of some families, above zero, by the crossed interval."""
+        used = np.full(x.shape[1], True) if families is None else families
+        x, runs, means = x[:, used], self.runs[outcome][:, used], self.means[outcome][:, used]
+        value, n = float(statistic(x, means)), len(x) if statistic is within else min(x.shape)
         if not math.isfinite(value):
             return Finding(claim.key, None, None, n, "undecided", "there is no order to correlate")
         tested = f"p = {network_permutations(statistic, x, means):.2g} by exchanging families in all data sets alike"
@@ -165,11 +177,11 @@ class Judgement:
         return finite
 
     def _gated(self, finding: Finding) -> Finding:
-        """With how many cells are worse than zeros; undecided where the best family of half of the data sets is."""
-        sw2, zeros = _runs(self.rows, "sw2"), _runs(self.rows, "sw2_zeros")
+        """With how many cells are trivial or worse; undecided where the best family of half of the data sets is."""
+        sw2, zeros, white = (_runs(self.rows, name) for name in ("sw2", "sw2_zeros", "sw2_white"))
         order = self.means["sw2"].argsort(1)[..., None]
         best, *others = np.split(np.take_along_axis(sw2, order, 1), sw2.shape[1], axis=1)
-        return gated(finding, zeros[:, :1], best, *others)
+        return gated(finding, np.fmin(zeros, white)[:, :1], best, *others, trivial=TRIVIAL)
 
     def _note(self, *said: str) -> str:
         lost = f"{self.missing} outcomes are no numbers and count as the worst" if self.missing else ""

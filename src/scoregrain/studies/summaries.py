@@ -20,8 +20,10 @@ RULE = (
 )
 """How :func:`above_zero` judges, for the statistic of a claim."""
 
-GATE = "undecided where at least half of {} are further from the data than zeros"
-"""How :func:`gated` judges, for the statistic of a claim; its braces take the cells that it asks."""
+GATE = "undecided where at least half of {} are further from the data than {}"
+"""How :func:`gated` judges, for the statistic of a claim; its braces take the cells that it asks, and :data:`ZEROS`."""
+
+ZEROS = "zeros"
 
 
 def above_zero(claim: Claim, values: ArrayLike, *, note: str = "", correlation: bool = False) -> Finding:
@@ -54,7 +56,9 @@ def above_zero(claim: Claim, values: ArrayLike, *, note: str = "", correlation: 
     return judged(claim, compared.mean, interval, len(finite), note=_joined(note, tested))
 
 
-def gated(finding: Finding, zeros: ArrayLike, reference: ArrayLike, *others: ArrayLike) -> Finding:
+def gated(
+    finding: Finding, zeros: ArrayLike, reference: ArrayLike, *others: ArrayLike, trivial: str = ZEROS
+) -> Finding:
     """Return a finding about distances with how many cells are further from the data than zeros (MATH A8).
 
     Where half of the reference's cells or more are, the networks were trained too little: their distances tell how far
@@ -65,10 +69,11 @@ def gated(finding: Finding, zeros: ArrayLike, reference: ArrayLike, *others: Arr
         zeros: The distance of zeros; as many numbers as each of the following, or what broadcasts to them.
         reference: Distances of what the others are compared with; what is not a number is further than zeros.
         others: Of the others; they are only counted.
+        trivial: What is asked in place of zeros, in words; ``zeros`` are its distances then.
     """
     mine, *rest = (~(np.asarray(each, dtype=np.float64) < np.asarray(zeros)) for each in (reference, *others))
     counted = np.concatenate([each.ravel() for each in (mine, *rest)])
-    note = _joined(finding.note, f"{counted.sum()} of {counted.size} cells are worse than zeros")
+    note = _joined(finding.note, f"{counted.sum()} of {counted.size} cells are worse than {trivial}")
     if mine.mean() < 0.5 or finding.word not in ("holds", "refuted", "undecided"):
         return replace(finding, note=note)
     reason = f"undecided since {mine.sum()} of the reference's {mine.size} are: too little training"
