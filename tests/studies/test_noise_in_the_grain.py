@@ -81,17 +81,20 @@ def times(gamma):
     return 100 ** (1 - gamma)
 
 
-def rows(helps, random_helps=0.0, seeds=6, noise=0.05):
+def rows(helps, random_helps=0.0, seeds=6, noise=0.05, zeros=99.0):
     """Rows of a world in which γ improves both outcomes by a factor e^(helps γ), along random directions by another."""
     draws, found = np.random.default_rng(0), []
     for cell in NoiseInTheGrainStudy(seeds=seeds).cells():
         gain = helps * cell["gamma"] if cell["basis"] == SAD else random_helps
         value = math.exp(noise * draws.standard_normal() - gain)
         values = dict.fromkeys(("width", "off", "gap", "loss", "variance", "theory_noise"), 0.5)
-        values |= dict.fromkeys(("sw2_zeros", "sw2_resample", "sw2_white", "sw2_exact"), 1.0)
+        values |= dict.fromkeys(("sw2_resample", "sw2_white", "sw2_exact"), 1.0)
         values |= {
             "sw2": value,
+            "sw2_zeros": zeros,
+            "excess": value / 20,
             "excess_white": value / 10,
+            "inverse": 1.5,
             "gap": 2 * value,
             "theory_time": times(cell["gamma"]),
             "index": 0,
@@ -135,10 +138,32 @@ def test_where_any_coloured_noise_helps_it_is_not_the_grain(study):
     assert found["grain"] == "undecided"
 
 
+def test_samples_of_white_noise_that_are_worse_than_zeros_decide_nothing_about_samples(study):
+    given = rows(helps=1.0, zeros=0.9)
+    found = study.findings(given)
+    for outcome in OUTCOMES:
+        decided = words(found, outcome)
+        expected = "undecided" if outcome in ("sw2", "sampling") else "holds"
+        assert decided == dict.fromkeys(decided, expected) | CONTROLS
+    assert f"{sum(row['sw2'] > 0.9 for row in given)} of 90 cells are worse than zeros" in found[0].note
+
+
+def test_what_is_averaged_over_directions_is_told_by_direction(study):
+    given = rows(helps=1.0)
+    for row in given.where(basis=SAD, gamma=1.0, direction="top"):
+        row.values["sw2"] *= math.exp(-2)
+    equal = study.findings(given)[0]
+    assert "top +3.0" in equal.note or "top +2.9" in equal.note
+    assert "middle +1.0" in equal.note or "middle +0.9" in equal.note
+
+
 def test_findings_follow_the_claims_and_survive_missing_and_equal_numbers(study):
     for value in (None, 1.0):
         given = Rows(
-            [Row(row.cell, {**row.values, "sw2": value, "excess_white": value, "gap": value}) for row in rows(1.0)]
+            [
+                Row(row.cell, row.values | dict.fromkeys(("sw2", "excess", "excess_white", "gap"), value))
+                for row in rows(1.0)
+            ]
         )
         findings = study.findings(given)
         assert [finding.claim for finding in findings] == [claim.key for claim in study.claims()]
@@ -150,8 +175,8 @@ def test_the_table_tells_no_theory_of_random_directions(study):
     table = study.tables(rows(1.0))[0]
     assert len(table.rows) == (len(GAMMAS) + 1) * len(PLACES)
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert {row[4] for row in table.rows if row[0] == "random"} == {"–"}
-    assert "1e+03" in {row[4] for row in table.rows}
+    assert {row[5] for row in table.rows if row[0] == "random"} == {"–"}
+    assert "1e+03" in {row[5] for row in table.rows}
 
 
 @pytest.mark.slow
