@@ -28,12 +28,14 @@ def claims_of_trained() -> list[Claim]:
             PAPER,
             "log SW₂(plain) / SW₂(omission) to clean held-out data, mean over seeds, which are paired, in one band: the"
             " one whose 95 % t interval ends lowest where one ends below 0, else the one whose interval begins lowest;"
-            f" holds (is refuted) where all of it is above (below) 0; {_GATED}; told beside: the same of corrupted data"
+            " holds (is refuted) where all of it is above (below) 0, which the worst of several intervals is below by"
+            f" chance more often than once in forty times; {_GATED}; told beside: the same of corrupted data"
             " against their emptied band, without a network",
         ),
         Claim(
             "higher-bands",
-            "The gain of omission over plain diffusion grows with the frequency of the band.",
+            "The gain of omission over plain diffusion grows with the frequency of the band (and with the power of the"
+            " corruption: higher bands hold more waves, each of which is corrupted alike).",
             PAPER,
             _TREND.format("the gain, as in every-band") + "; told beside: the same without a network",
         ),
@@ -72,7 +74,7 @@ def claims_of_the_law() -> list[Claim]:
         Claim(
             "band-is-exact",
             "The band of samples holds exactly what was put in, in both modes.",
-            "MATH B12",
+            "here: a check of the sampler, which sets the band as its last act",
             f"the largest deviation over all samples, of the data's root mean square; holds up to {EXACT:g}",
         ),
         Claim(
@@ -81,7 +83,8 @@ def claims_of_the_law() -> list[Claim]:
             " clean law outside the band than marginal omission.",
             "MATH B12",
             "W₂ (of moments) to the clean law outside the band over that law's width, conditional less marginal less"
-            f" {MARGIN:g}, mean over bands, then over seeds, which are paired; {RULE}",
+            f" {MARGIN:g}, mean over bands, then over seeds, which are paired; {RULE}; seeds are draws of samples of"
+            " one law, so that the interval is of the sampling alone",
         ),
         Claim(
             "drawn-content",
@@ -100,7 +103,7 @@ def controls() -> list[Claim]:
             "swapped",
             "With plain diffusion and omission exchanged in every other seed, the one called omission generates clean"
             " data better.",
-            "control",
+            "control of the pairing",
             "± log SW₂(plain) / SW₂(omission, m = 0), + for even seeds, mean over bands and seeds; must not hold",
             control=True,
         ),
