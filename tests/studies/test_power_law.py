@@ -15,19 +15,18 @@ DATA = ("some/mnist.npz", "cifar10.npz", "digits")
 STUDY = find_study("power-law").at("small", data=DATA, sweep=(-0.2, 0.2))
 
 
-def rows(colour=0.0, amount=0.0, both=0.0, literal=0.0, rough=0.0, bound=0.0, jitter=0.02, zeros=3.0, **fixed):
+def rows(bound=0.0, jitter=0.02, zeros=3.0, fixed=None, **gains):
     """Rows in which an arm's log SW₂ is this much lower than white noise's, up to a jitter of seeds."""
-    gains = {"white": 0.0, "colour": colour, "amount": amount, "both": both, "literal": literal}
+    arms = {arm: name for name, arm in STUDY.arms.items()}
     made = []
     for i, cell in enumerate(STUDY.cells()):
         dearer = 3.0 if cell["kind"] == "white" else 0.0  # what a noise alone costs in the bound of singular data
-        level = -(rough if cell["alpha"] > 0 else gains[cell["kind"]]) + jitter * math.sin(5 * i)
+        arm = arms.get((cell["kind"], cell["alpha"]))
+        level = -gains.get(arm, 0.0) + jitter * math.sin(5 * i)
         values = {
             "sw2": math.exp(level + 0.3 * cell["seed"]),  # what a seed does to all arms alike is nothing
             "spectrum": 0.5,
-            "bound": None
-            if bound is None
-            else 9 + dearer + jitter * math.sin(3 * i) - bound * (cell["kind"] == "colour"),
+            "bound": None if bound is None else 9 + dearer + jitter * math.sin(3 * i) - bound * (arm == "strong"),
             "bound_linear": 5 + dearer,
             "count": 100,
             "trained": 60,
@@ -37,7 +36,7 @@ def rows(colour=0.0, amount=0.0, both=0.0, literal=0.0, rough=0.0, bound=0.0, ji
             **{f"sw2_{name}": math.exp(zeros) for name in ("resample", "gaussian", "zeros", "white")},
             **{f"spectrum_{name}": 0.1 for name in ("resample", "gaussian")},
         }
-        made.append(Row(cell, values | fixed))
+        made.append(Row(cell, values | (fixed or {})))
     return Rows(made)
 
 
@@ -47,13 +46,19 @@ def found(study_rows):
 
 def test_cells_are_the_claimed_arms_of_all_seeds_and_the_sweep_of_few():
     keys = [cell_key(cell) for cell in STUDY.cells()]
-    assert len(set(keys)) == len(keys) == 3 * (6 * 6 + 2 * 2)
+    assert len(set(keys)) == len(keys) == 3 * (7 * 6 + 2 * 2)
     assert keys[0] == "data=mnist,kind=white,alpha=0.0,seed=0"
 
 
 def test_data_of_one_name_are_refused():
     with pytest.raises(InvalidInputError, match="one name"):
         find_study("power-law").at("tiny", data=("a/mnist.npz", "b/mnist.npz"))
+
+
+@pytest.mark.parametrize("alphas", [{"alpha": 0.0}, {"strong": 0.0}, {"alpha": -0.5}, {"alpha": 0.5}])
+def test_arms_that_are_the_same_are_refused(alphas):
+    with pytest.raises(InvalidInputError, match="alpha and ±strong must differ"):
+        find_study("power-law").at("tiny", **alphas)
 
 
 def test_each_data_set_has_its_own_claim_and_there_is_a_control():
@@ -64,9 +69,10 @@ def test_each_data_set_has_its_own_claim_and_there_is_a_control():
 
 
 def test_a_gain_of_colour_is_found_and_told_from_one_of_amount():
-    judged = found(rows(colour=0.2, both=0.2, rough=-0.2, bound=0.5))
+    judged = found(rows(colour=0.2, strong=0.2, both=0.2, rough=-0.2, bound=0.5))
     assert list(judged) == [claim.key for claim in STUDY.claims()]
-    for key in ("mnist-improves", "digits-improves", "colour", "colour-beyond-amount", "smooth-not-rough", "bound"):
+    keys = ("mnist-improves", "digits-improves", "colour", "strong", "colour-beyond-amount", "smooth-not-rough")
+    for key in (*keys, "bound"):
         assert judged[key].word == "holds", key
     assert judged["cifar10-tie"].word == "refuted"
     assert judged["amount"].word == "undecided"
@@ -80,13 +86,14 @@ def test_a_gain_of_colour_is_found_and_told_from_one_of_amount():
 def test_a_gain_of_amount_is_not_taken_for_one_of_colour():
     judged = found(rows(amount=0.2, both=0.2, literal=0.2))
     assert judged["amount"].word == judged["formula"].word == "holds"
-    assert judged["colour"].word == judged["colour-beyond-amount"].word == "undecided"
+    assert judged["colour"].word == judged["strong"].word == judged["colour-beyond-amount"].word == "undecided"
     assert judged["cifar10-tie"].word == "holds"
 
 
 def test_what_is_reversed_is_refuted_and_the_control_notices():
-    judged = found(rows(colour=-0.2, both=-0.2, amount=-0.1, literal=-0.3, rough=0.2, bound=-0.5))
-    for key in ("mnist-improves", "colour", "colour-beyond-amount", "amount", "formula", "smooth-not-rough", "bound"):
+    judged = found(rows(colour=-0.2, strong=-0.2, both=-0.2, amount=-0.1, literal=-0.3, rough=0.2, bound=-0.5))
+    keys = ("mnist-improves", "colour", "strong", "colour-beyond-amount", "amount", "formula", "smooth-not-rough")
+    for key in (*keys, "bound"):
         assert judged[key].word == "refuted", key
     assert judged["swapped"].word == "fails, as it must"
 
@@ -105,15 +112,15 @@ def test_a_gain_whose_sign_goes_with_the_seed_is_noticed_by_the_control():
 
 
 def test_networks_worse_than_zeros_decide_nothing():
-    judged = found(rows(colour=0.2, both=0.2, rough=-0.2, bound=0.5, zeros=-1.0))
-    assert {judged[key].word for key in ("mnist-improves", "colour", "cifar10-tie")} == {"undecided"}
+    judged = found(rows(colour=0.2, strong=0.2, both=0.2, rough=-0.2, bound=0.5, zeros=-1.0))
+    assert {judged[key].word for key in ("mnist-improves", "colour", "strong", "cifar10-tie")} == {"undecided"}
     assert "36 of 36 cells are worse than zeros" in judged["colour"].note
     assert judged["bound"].word == "holds"
     assert judged["swapped"].word == "fails, as it must"
 
 
 def test_missing_and_equal_values_leave_claims_open():
-    assert {each.word for each in found(rows(sw2=None, bound=None)).values()} == {"undecided"}
+    assert {each.word for each in found(rows(fixed={"sw2": None}, bound=None)).values()} == {"undecided"}
     equal = found(rows(jitter=0.0))
     assert equal["colour"].word == "undecided"
     assert equal["cifar10-tie"].word == "holds"
@@ -139,15 +146,15 @@ def test_twice_the_samples_are_held_out_so_that_seeds_differ(monkeypatch):
 
 
 def test_tables_have_every_arm_and_the_trivial_generators():
-    tables = STUDY.tables(rows(colour=0.2, spectrum=None))
+    tables = STUDY.tables(rows(colour=0.2, fixed={"spectrum": None}))
     assert [table.title.split(",")[0] for table in tables] == ["mnist", "cifar10", "digits"]
     for table in tables:
-        assert len(table.rows) == 6 + 2 + 4
+        assert len(table.rows) == 7 + 2 + 4
         assert all(len(line) == len(table.columns) for line in table.rows)
         assert "100 held-out images; of as many fresh ones 60 are training images" in table.note
         bound = table.rows[0][table.columns.index("bound - linear's, bits/dim")]
         assert float(bound.split()[0]) == pytest.approx(4, abs=0.02)
-    assert len(STUDY.figure(rows(sw2=None)).axes) == 3
+    assert len(STUDY.figure(rows(fixed={"sw2": None})).axes) == 3
 
 
 @pytest.mark.slow

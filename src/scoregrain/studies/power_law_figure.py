@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ARMS = {
-    "colour": "colour\nalone",
-    "amount": "amount\nalone",
-    "both": "both",
-    "literal": "formula\nas printed",
-    "rough": "colour\nof -α",
+    "colour": "weak:\ncolour alone",
+    "literal": "weak: formula\nas printed",
+    "strong": "strong:\ncolour alone",
+    "amount": "strong:\namount alone",
+    "both": "strong:\nboth",
+    "rough": "strong, rough:\ncolour alone",
 }
 Values = Mapping[str, NDArray[np.float64]]
 
@@ -38,7 +39,7 @@ def power_law_figure(rows: Rows, data: Sequence[str], sw2: Values, bound: Values
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    figure = Figure(figsize=(18, 4.6), layout="constrained")
     axes = figure.subplots(1, 3)
     _gains(axes[0], data, sw2)
     axes[0].set(title="Generation (up is better)", ylabel="log SW₂(white) / SW₂")
@@ -67,7 +68,7 @@ def _gains(axis: Axes, data: Sequence[str], values: Values) -> None:
         colour = COLOURS[i % len(COLOURS)]
         axis.errorbar(places, means, half, fmt="osD^v<>"[i % 7], markersize=5, color=colour, label=name, capsize=2)
     axis.axhline(0, color="0.5", linewidth=0.8)
-    axis.set_xticks(range(len(ARMS)), list(ARMS.values()), fontsize=8)
+    axis.set_xticks(range(len(ARMS)), list(ARMS.values()), fontsize=7)
     axis.legend(fontsize=8, title="95 % t intervals", title_fontsize=7)
 
 
