@@ -45,7 +45,7 @@ ARMS = {
 SPECTRA = ("whiten", "invert", "permute")
 """Arms that give the eigenvectors of G other eigenvalues."""
 
-OUTCOMES = {"sw2": ("sw2", "samples", "SW₂"), "denoising": ("excess_along", "denoising", "E (v·(ε̂ - ε*))²")}
+OUTCOMES = {"sw2": ("sw2", "sampling", "SW₂"), "denoising": ("excess_along", "denoising", "E (v·(ε̂ - ε*))²")}
 """By the word that ends a claim's key: the name in the rows, what is judged, the symbol."""
 
 
