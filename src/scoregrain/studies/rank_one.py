@@ -66,7 +66,7 @@ class RankOneStudy(TrainedStudy):
             "sampler_steps": 10,
         },
         "small": {
-            "updates": (1000, 1000, 1000, 1000),
+            "updates": (800, 800, 800, 800),
             "batch_size": 32,
             "learning_rates": (3e-3, 3e-3, 1e-2, 1e-2),
             "lr_schedule": "cosine",
