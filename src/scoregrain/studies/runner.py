@@ -29,7 +29,8 @@ from scoregrain._errors import InvalidInputError, ScoregrainError, TimeBlindWarn
 from scoregrain.studies.drawing import png
 from scoregrain.studies.page import page
 from scoregrain.studies.store import StudyFolder, now, write_whole
-from scoregrain.studies.study import Finding, Row, Rows, Study, Table, cell_key
+from scoregrain.studies.study import Cell, Finding, Row, Rows, Study, Table, cell_key
+from scoregrain.studies.unfinished import kept_in
 
 RESULT, PAGE, FIGURE = "result.json", "README.md", "figure.png"
 
@@ -131,7 +132,7 @@ def conclude(found: Outcome) -> None:
     write_whole(path / PAGE, page(found).encode())
     result = {"findings": [asdict(each) for each in found.findings], "tables": [asdict(each) for each in found.tables]}
     write_whole(path / RESULT, (json.dumps(result, indent=1) + "\n").encode())
-    found.folder.clear_locks()
+    found.folder.clear()
 
 
 # cells ---------------------------------------------------------------------------------------------------------------
@@ -220,15 +221,20 @@ def run_cell(folder: StudyFolder, index: int, command: str) -> int:
         if not mine or index not in folder.remaining():
             return 0
         began, worked = time.perf_counter(), time.process_time()
-        try:
-            values = folder.study.run(cell, folder.material)
-        except Exception as error:
-            kind = InvalidInputError if isinstance(error, InvalidInputError) else ScoregrainError
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise kind(f"the cell {cell_key(cell)} failed: {text}") from error
-        told = provenance(folder.study, command) | {"cpu_seconds": round(time.process_time() - worked, 3)}
-        folder.append(Row(cell, values, round(time.perf_counter() - began, 3), told))
+        with kept_in(folder.unfinished(index, source_hash())):
+            values = _values(folder, cell)
+            told = provenance(folder.study, command) | {"cpu_seconds": round(time.process_time() - worked, 3)}
+            folder.append(Row(cell, values, round(time.perf_counter() - began, 3), told))
     return 1
+
+
+def _values(folder: StudyFolder, cell: Cell) -> dict[str, Any]:
+    try:
+        return folder.study.run(cell, folder.material)
+    except Exception as error:
+        kind = InvalidInputError if isinstance(error, InvalidInputError) else ScoregrainError
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise kind(f"the cell {cell_key(cell)} failed: {text}") from error
 
 
 def provenance(study: Study, command: str) -> dict[str, Any]:

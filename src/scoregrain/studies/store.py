@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ if sys.platform != "win32":
     import fcntl
 
 FORMAT = 1
-CONFIG, ROWS, MATERIAL, LOCKS = "config.json", "rows.jsonl", "material.safetensors", "locks"
+CONFIG, ROWS, MATERIAL = "config.json", "rows.jsonl", "material.safetensors"
+LOCKS, UNFINISHED = "locks", "unfinished"
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +191,14 @@ class StudyFolder:
         finally:
             os.close(handle)
 
-    def clear_locks(self) -> None:
-        """Remove the files that cells were locked by, when all are finished."""
-        for lock in (self.path / LOCKS).glob("*"):
-            with suppress(OSError):
-                lock.unlink()
-        with suppress(OSError):
-            (self.path / LOCKS).rmdir()
+    def unfinished(self, index: int, source: str) -> Path:
+        """Where a running cell keeps what it has; the work of another source is not gone on with."""
+        return self.path / UNFINISHED / f"{index}-{source}"
+
+    def clear(self) -> None:
+        """Remove the files that cells were locked by and what killed ones left, when all are finished."""
+        for name in (LOCKS, UNFINISHED):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from scoregrain.datasets import Law, Split
 from scoregrain.models import NetworkFamily
 from scoregrain.studies.outcomes import Sampling
 from scoregrain.studies.study import Study
+from scoregrain.studies.unfinished import next_place
 from scoregrain.training import TrainConfig
 from scoregrain.training.fit import Fitted, fit
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedStudy(Study):
-    """A study whose cells train networks and draw from them.
+    """A study whose cells train networks and draw from them; a long training goes on where a kill stopped it.
 
     How many updates there are, and at what learning rate, is each study's: some set them by network.
 
@@ -72,4 +73,4 @@ class TrainedStudy(Study):
             device=self.device,
             **other,
         )
-        return fit(config)
+        return fit(config, next_place())

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
+from scoregrain._folders import damaged, explained
+from scoregrain.training.checkpoint import latest
 from scoregrain.training.config import TrainConfig
 from scoregrain.training.launch import make_accelerator, own_randomness
 from scoregrain.training.setup import Setup, prepare
@@ -16,6 +19,8 @@ from scoregrain.training.trainer import Trainer
 
 LAST = 0.1
 """The share of the updates, at the end, whose mean loss is told."""
+
+LOSSES = "losses.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +38,51 @@ class Fitted:
     loss: float
 
 
-def fit(config: TrainConfig) -> Fitted:
+def fit(config: TrainConfig, unfinished: Path | None = None) -> Fitted:
     """Train a network in memory; parameter for parameter what ``train(config)`` gives.
 
-    Nothing is logged, written or stopped: a training that diverges says so by its loss.
+    Nothing is logged or stopped: a training that diverges says so by its loss.
 
     Args:
-        config: What to train; ``out`` and what concerns checkpoints, pictures and trackers is not used.
+        config: What to train; ``out`` and what concerns pictures and trackers is not used.
+        unfinished: A folder in which the state is kept after every ``checkpoint_every`` updates. If a killed call of
+            the same configuration has left something there, it is gone on from, to the same bits.
 
     Raises:
         InvalidInputError: As :func:`train`.
+        ScoregrainError: What was left is damaged, or nothing can be written.
     """
     setup = prepare(config)
     accelerator = make_accelerator(config, Path())
     with own_randomness(accelerator.device):
         trainer = Trainer(setup, Path(), accelerator, progress=False)
-        losses = torch.stack([trainer.update(k)[0] for k in range(config.steps)])
+        losses = [] if unfinished is None else _resumed(trainer, unfinished)
+        for k in range(len(losses), config.steps):
+            losses.append(trainer.update(k)[0])
+            if unfinished is not None and (k + 1) % config.checkpoint_every == 0:
+                _keep(trainer, unfinished, losses)
     model = trainer.wrapped(trainer.trained()).eval().requires_grad_(False)
-    return Fitted(setup, model, float(losses[-math.ceil(LAST * config.steps) :].double().mean()))
+    last = torch.stack(losses[-math.ceil(LAST * config.steps) :])
+    return Fitted(setup, model, float(last.double().mean()))
+
+
+def _keep(trainer: Trainer, folder: Path, losses: list[Tensor]) -> None:
+    """Write the losses so far, then the checkpoint that says how many of them count."""
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        new = folder / f".{LOSSES}.new"
+        new.write_bytes(save({"losses": torch.stack(losses).cpu()}))
+        new.replace(folder / LOSSES)
+    trainer.state.save(folder, len(losses), keep=1)
+
+
+def _resumed(trainer: Trainer, folder: Path) -> list[Tensor]:
+    """Go on from what :func:`_keep` wrote; the losses of the updates that were made."""
+    if latest(folder) is None:
+        return []
+    step = trainer.state.restore(folder)
+    try:
+        losses = load_file(folder / LOSSES, device=str(trainer.device))["losses"]
+    except Exception as error:  # a damaged file can raise any
+        raise damaged(folder, error) from error
+    return list(losses[:step].unbind())
