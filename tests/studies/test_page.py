@@ -104,8 +104,8 @@ def test_the_overview_lists_all_claims_and_what_was_not_run(tmp_path):
     assert "| **above**: The value \\| is above zero. | refuted | -0.8 |" in text
     assert "| *control:* **reversed**: Its opposite is above zero. |" in text
     assert "does not fail | 0.8 |" in text
-    assert "| toy | not run | [5 cells, 0 s](studies/toy-small/README.md) | not planned |" in text
-    assert "| several | not run | not planned | not planned |" in text
+    assert "| toy | by the slow tests | [5 cells, 0 s](studies/toy-small/README.md) | not planned |" in text
+    assert "| several | by the slow tests | not planned | not planned |" in text
     assert "Compute used: 0 s of one thread in 5 cells." in text
 
 
