@@ -55,7 +55,7 @@ def test_the_page_counts_cells_by_code_and_adds_their_seconds(tmp_path):
     lines[1]["provenance"]["finished"] = "2030-01-01T00:00:00+00:00"
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = page(load_study(folder))
-    assert "3 cells, one process of one thread each, 5 minutes together" in text
+    assert "3 cells, each in one thread, 5 minutes together" in text
     assert "finished between 2030-01-01T00:00:00+00:00 and 2030-01-04T00:00:00+00:00" in text
     assert "| 2 | scoregrain" in text
     assert "source aaa" in text

@@ -170,8 +170,8 @@ def _provenance(outcome: Outcome) -> str:
     when = f", finished between {dates[0]} and {dates[-1]}" if dates else ""
     codes = Counter(", ".join(f"{key} {each[key]}" for key in VERSIONS if key in each) for each in told)
     parts = [
-        f"Declared {config['declared']} with scoregrain {config['scoregrain']}. {len(rows)} cells, one process of one"
-        f" thread each, {compute(seconds(rows))} together{when}.",
+        f"Declared {config['declared']} with scoregrain {config['scoregrain']}. {len(rows)} cells, each in one"
+        f" thread, {compute(seconds(rows))} together{when}.",
         grid(("cells", "run with"), [(str(count), code) for code, count in codes.items()]),
     ]
     parts.append(f"```console\n$ {shown_command(outcome.study.command())}\n```")
