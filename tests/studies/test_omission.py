@@ -172,3 +172,9 @@ def test_bands_hold_equal_parts_of_the_power_of_digits_and_none_the_constant():
     power = [band_power(pixels, omitting((8, 8), *band)) for band in study.bands]
     assert power == pytest.approx([np.mean(power)] * 3, rel=0.1)
     assert band_power(torch.ones(1, 1, 8, 8), omitting((8, 8), study.edges[0], study.edges[-1])) < 1e-9
+
+
+def test_no_more_images_are_trained_on_than_the_setting_says():
+    study = find_study("omission").at("tiny", arrays=50)
+    assert len(study._split.train) == 50
+    assert len(study._split.held_out) == 2 * study.samples

@@ -118,7 +118,7 @@ class OmissionStudy(TrainedStudy):
 
     @cached_property
     def _split(self) -> Split:
-        return image_split(self.data, self.size, 2 * self.samples)
+        return image_split(self.data, self.size, 2 * self.samples, self.arrays)
 
     def _clean(self, seed: int) -> dict[str, Any]:
         fitted = self._fit(self._split, seed)
