@@ -10,7 +10,7 @@ from scoregrain.studies import Row, Rows, find_study, predict_judgement
 from scoregrain.studies.predict import PredictStudy
 from scoregrain.studies.predict_judgement import Judgement
 from scoregrain.studies.predict_statistics import pooled
-from scoregrain.studies.predictors import HALVES, PREDICTORS
+from scoregrain.studies.predictors import HALVES, KNOWN, PREDICTORS
 
 pytestmark = pytest.mark.filterwarnings("ignore::scoregrain._errors.TimeBlindWarning")
 
@@ -30,7 +30,7 @@ def quick(monkeypatch):
 def hand_made(quality=None, study=STUDY, sign=1.0, noise=0.05, drives=None, zeros=1e9):
     """Rows whose log outcomes follow one predictor, by default α over chance; all other predictors are noise."""
     rows, rng = [], np.random.default_rng(0)
-    others = {name: rng.normal(size=(8, 8)) for name in (*PREDICTORS, *HALVES)}
+    others = {name: rng.normal(size=(8, 8)) for name in KNOWN}
     known = {**others, "alpha": ALPHA, "alpha_first": ALPHA, "alpha_second": ALPHA + 0.3 * rng.normal(size=(8, 8))}
     if drives is None:
         drives = np.log(ALPHA) if quality is None else known[quality]
@@ -160,6 +160,12 @@ def test_data_where_even_the_best_family_is_worse_than_zeros_decide_nothing():
     assert "128 of 128 cells are worse than the nearer" in found["rank-sw2"].note
     assert found["rank-denoising"].word == "holds"
     assert {found[key].word for key in CONTROLS} == {"fails, as it must"}
+
+
+def test_a_turned_geometry_that_predicted_would_be_noticed():
+    found = findings(hand_made("alpha_turned"))
+    assert found["control-sw2"].word == found["control-denoising"].word == "does not fail"
+    assert found["rank-sw2"].word == "undecided"
 
 
 def test_families_without_a_grain_hide_an_order_that_those_with_one_have():

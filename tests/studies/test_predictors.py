@@ -7,11 +7,11 @@ from scoregrain.datasets import Images, probing_basis
 from scoregrain.diffusion import DiffusionProcess
 from scoregrain.geometry import measure_geometry
 from scoregrain.schedules import linear_schedule
+from scoregrain.studies.directions import haar
 from scoregrain.studies.families import study_family
 from scoregrain.studies.predictors import (
-    HALVES,
     INITIAL_NETWORKS,
-    PREDICTORS,
+    KNOWN,
     initial_loss,
     named_law,
     predict,
@@ -47,9 +47,10 @@ def test_rank_one_laws_lie_where_they_say():
 def test_predictors_of_an_isotropic_network_are_chance():
     family = study_family("linear-4")
     x = named_law("low", 4).sample(300, torch.Generator().manual_seed(0))
-    found = predict(family, measure_geometry(family, 64), [Images(x, "low", ())])[0]
-    assert list(found) == [*PREDICTORS, *HALVES]
+    found = predict(family, measure_geometry(family, 64), [Images(x, "low", ())], haar(16, 0))[0]
+    assert list(found) == list(KNOWN)
     assert found["alpha"] == found["centred"] == found["alpha_first"] == found["alpha_second"] == 1
+    assert found["alpha_turned"] == 1
     assert found["relative"] == 0.5
     assert found["effective_rank"] == pytest.approx(16)
     assert found["parameters"] == 16 * 17
@@ -61,14 +62,18 @@ def test_alpha_of_rank_one_data_is_their_rayleigh_quotient():
     x = law.sample(500, torch.Generator().manual_seed(0))
     v = law.direction.flatten()
     expected = float(v @ geometry.matrix() @ v) / geometry.trace * 16
-    assert predict(family, geometry, [Images(x, "pixel", ())])[0]["alpha"] == pytest.approx(expected, rel=1e-6)
+    turn = haar(16, 3)
+    found = predict(family, geometry, [Images(x, "pixel", ())], turn)[0]
+    assert found["alpha"] == pytest.approx(expected, rel=1e-6)
+    turned = turn @ geometry.matrix() @ turn.T
+    assert found["alpha_turned"] == pytest.approx(float(v @ turned @ v) / geometry.trace * 16, rel=1e-6)
 
 
 def test_what_depends_on_the_family_alone_is_measured_once():
     family, built = study_family("dit-4/2"), []
     counting = SimpleNamespace(prediction="epsilon", construct=lambda *at: built.append(at) or family.construct(*at))
     data = [Images(named_law(name, 4).sample(300, torch.Generator().manual_seed(0)), name, ()) for name in LAWS[:3]]
-    found = predict(counting, measure_geometry(family, 64), data)
+    found = predict(counting, measure_geometry(family, 64), data, haar(16, 0))
     assert len(built) == INITIAL_NETWORKS
     assert len({each["trace"] for each in found}) == len({each["parameters"] for each in found}) == 1
     assert len({each["alpha"] for each in found}) == 3

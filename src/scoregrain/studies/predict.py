@@ -12,13 +12,14 @@ from scoregrain._errors import InvalidInputError
 from scoregrain._random import stream
 from scoregrain.datasets import Images, Split
 from scoregrain.geometry import measure_geometry
+from scoregrain.studies.directions import haar
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
 from scoregrain.studies.outcomes import law_outcomes
 from scoregrain.studies.predict_claims import claims_of
 from scoregrain.studies.predict_judgement import Judgement
 from scoregrain.studies.predict_tables import cell_table, draw_figure, predictor_table
-from scoregrain.studies.predictors import HALVES, PREDICTORS, named_law, predict
+from scoregrain.studies.predictors import KNOWN, named_law, predict
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.trained import TrainedStudy
 
@@ -134,9 +135,12 @@ class PredictStudy(TrainedStudy):
         return Split(train, fresh)
 
     def material(self) -> Material:
-        """All predictors of every family and data set (F, K, P)."""
-        images, families = [self.split(data).train for data in self.datasets], map(study_family, self.networks)
-        found = [predict(family, measure_geometry(family, self.measured), images) for family in families]
+        """What is known of every family and data set (F, K, P); the control turns each family's G by its own rotation."""
+        images = [self.split(data).train for data in self.datasets]
+        found = []
+        for seed, family in enumerate(map(study_family, self.networks)):
+            geometry = measure_geometry(family, self.measured)
+            found.append(predict(family, geometry, images, haar(geometry.size, seed)))
         table = [[list(each.values()) for each in of_family] for of_family in found]
         return {"predictors": torch.tensor(table, dtype=torch.float64)}
 
@@ -154,7 +158,7 @@ class PredictStudy(TrainedStudy):
             outcomes = law_outcomes(model, process, law, self.sampling, seed)
             outcomes["denoising"] = outcomes["excess"]
         known = material["predictors"][self.networks.index(network), self.datasets.index(data)].tolist()
-        return {"loss": fitted.loss, **dict(zip((*PREDICTORS, *HALVES), known, strict=True)), **outcomes}
+        return {"loss": fitted.loss, **dict(zip(KNOWN, known, strict=True)), **outcomes}
 
     def findings(self, rows: Rows) -> list[Finding]:
         """In the order of the claims."""

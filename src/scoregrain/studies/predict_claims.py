@@ -57,7 +57,7 @@ def claims_of(held_out: tuple[str, ...], fold: tuple[str, ...]) -> list[Claim]:
             f"Spearman's ρ over all cells between {_ALPHA} and the {OUTCOMES['sw2']}; {_RULE}, and inside each{_GATE}",
         ),
         *(_chosen(outcome, held_out, fold) for outcome in OUTCOMES),
-        *(_shuffled(outcome) for outcome in OUTCOMES),
+        *(_turned(outcome) for outcome in OUTCOMES),
         *(_constants(outcome) for outcome in OUTCOMES),
     ]
 
@@ -112,12 +112,12 @@ def _chosen(outcome: str, held_out: tuple[str, ...], fold: tuple[str, ...]) -> C
     )
 
 
-def _shuffled(outcome: str) -> Claim:
+def _turned(outcome: str) -> Claim:
     return Claim(
         f"control-{outcome}",
-        f"alignment over chance of another family, the same one in all data sets, predicts {_NOUN[outcome]}",
-        "control",
-        f"as rank-{outcome}, the families in one random order; must not hold",
+        f"alignment over chance with a geometry of the same eigenvalues in random directions predicts {_NOUN[outcome]}",
+        "control: Haar rotations",
+        f"as anisotropic-{outcome}, the eigenvectors of each family's G turned by a Haar rotation; must not hold",
         control=True,
     )
 

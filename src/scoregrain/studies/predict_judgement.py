@@ -23,7 +23,7 @@ from scoregrain.studies.predict_statistics import (
     pooled,
     within,
 )
-from scoregrain.studies.predictors import HALVES, PREDICTORS
+from scoregrain.studies.predictors import HALVES, KNOWN, PREDICTORS, TURNED
 from scoregrain.studies.study import Claim, Finding, Rows, judged
 from scoregrain.studies.summaries import gated
 
@@ -54,7 +54,7 @@ class Judgement:
         self.networks: list[str] = rows.levels("network")
         self.chosen_from = np.array([data not in study.held_out for data in self.datasets])
         self.fold = np.array([network in study.fold for network in self.networks])
-        self.known = {name: _known(rows, name) for name in (*PREDICTORS, *HALVES)}
+        self.known = {name: _known(rows, name) for name in KNOWN}
         sw2, fresh, denoising = (_runs(rows, name) for name in ("sw2", "sw2_resample", "denoising"))
         self.missing = int(np.isnan(sw2).sum() + np.isnan(denoising).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -83,8 +83,7 @@ class Judgement:
         if kind == "pooled":
             return self._judged(claim, pooled, alpha, outcome)
         if kind == "control":
-            order = np.random.default_rng(stream_seed(0, "families")).permutation(alpha.shape[1])
-            return self._judged(claim, within, alpha[:, order], outcome)
+            return self._judged(claim, within, self.known[TURNED], outcome, families=np.ptp(alpha, axis=0) > 0)
         if kind == "chosen":
             return self._judged_choice(claim, outcome)
         return self._judged_constants(claim, outcome)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scoregrain._random import stream
 from scoregrain.align import measure_alignment
@@ -32,6 +32,12 @@ PREDICTORS = {
 
 HALVES = ("alpha_first", "alpha_second")
 """α over chance by either half of the networks that measured G."""
+
+TURNED = "alpha_turned"
+"""α over chance of a geometry of the same eigenvalues along random directions: a control."""
+
+KNOWN = (*PREDICTORS, *HALVES, TURNED)
+"""All that is known of a family and data before training, in the order of the study's material."""
 
 INITIAL_NETWORKS, INITIAL_ARRAYS = 8, 256
 """Over which the loss before training is a mean."""
@@ -71,11 +77,16 @@ def named_law(name: str, size: int) -> GaussianMixture | None:
     return None
 
 
-def predict(family: NetworkFamily, geometry: Geometry, data: Sequence[Images]) -> list[dict[str, float]]:
-    """Return all of :data:`PREDICTORS` for a family and each of the data that it is to be trained on.
+def predict(family: NetworkFamily, geometry: Geometry, data: Sequence[Images], turn: Tensor) -> list[dict[str, float]]:
+    """Return all of :data:`KNOWN` for a family and each of the data that it is to be trained on.
 
-    Also :data:`HALVES`. All are rounded to nine digits: where G is isotropic α is chance, and rounding errors must not
-    order such networks.
+    All are rounded to nine digits: where G is isotropic α is chance, and rounding errors must not order such networks.
+
+    Args:
+        family: Of networks.
+        geometry: Its.
+        data: What it is to be trained on.
+        turn: (D, D), orthogonal: what turns the eigenvectors of G for the control.
     """
     networks = [family.construct(0, index) for index in range(INITIAL_NETWORKS)]
     constants = {
@@ -86,14 +97,19 @@ def predict(family: NetworkFamily, geometry: Geometry, data: Sequence[Images]) -
     halves = geometry.halves()
     process = DiffusionProcess(linear_schedule(1000), prediction=family.prediction)
     found = [
-        {**_alignments(geometry, halves, images), **constants, "initial_loss": initial_loss(networks, process, images)}
+        {
+            **_alignments(geometry, halves, images, turn),
+            **constants,
+            "initial_loss": initial_loss(networks, process, images),
+        }
         for images in data
     ]
-    return [{name: float(f"{each[name]:.9g}") for name in (*PREDICTORS, *HALVES)} for each in found]
+    return [{name: float(f"{each[name]:.9g}") for name in KNOWN} for each in found]
 
 
-def _alignments(geometry: Geometry, halves: Sequence[Geometry], images: Images) -> dict[str, float]:
+def _alignments(geometry: Geometry, halves: Sequence[Geometry], images: Images, turn: Tensor) -> dict[str, float]:
     data = data_geometry(images)
+    turned = float((turn @ geometry.matrix() @ turn.T * data.matrix()).sum())
     alignment = measure_alignment(geometry, data)
     first, second = (measure_alignment(half, data).of_chance for half in halves)
     return {
@@ -103,6 +119,7 @@ def _alignments(geometry: Geometry, halves: Sequence[Geometry], images: Images) 
         "absolute": alignment.natural,
         "alpha_first": first,
         "alpha_second": second,
+        TURNED: turned * geometry.size / (geometry.trace * data.trace),
     }
 
 
