@@ -135,7 +135,7 @@ class PredictStudy(TrainedStudy):
         return Split(train, fresh)
 
     def material(self) -> Material:
-        """What is known of every family and data set (F, K, P); the control turns each family's G by its own rotation."""
+        """What is known of every family and data set (F, K, P); each family has its own rotation in the control."""
         images = [self.split(data).train for data in self.datasets]
         found = []
         for seed, family in enumerate(map(study_family, self.networks)):
