@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from scoregrain._errors import ScoregrainError
 from scoregrain.datasets import RankOne
-from scoregrain.studies import runner
+from scoregrain.studies import runner, store
 from scoregrain.studies.families import study_family
 from scoregrain.studies.runner import run_cell
 from scoregrain.studies.store import StudyFolder
@@ -80,6 +80,8 @@ def test_places_are_the_same_when_a_cell_is_run_again_and_there_are_none_outside
     for _ in range(2):
         with kept_in(tmp_path / "a"):
             assert [next_place(), next_place()] == [tmp_path / "a" / "0", tmp_path / "a" / "1"]
+    with kept_in(None):
+        assert next_place() is None
     assert next_place() is None
 
 
@@ -101,7 +103,10 @@ def test_a_killed_cell_goes_on_with_its_training_and_gives_the_same_row(folder, 
     made = updates_until(-1, monkeypatch)
     run_cell(folder, 0, "")
     assert made == [*range(1000, 1100), 0, 1, 2]
-    assert folder.rows()[0].values == whole.rows()[0].values
+    (mine,), (theirs,) = folder.rows(), whole.rows()
+    assert mine.values == theirs.values
+    assert "resumed" in mine.provenance
+    assert "resumed" not in theirs.provenance
     assert not list((folder.path / "unfinished").iterdir())
     folder.clear()
     assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "rows.jsonl"]
@@ -113,3 +118,11 @@ def test_what_another_source_has_kept_is_not_gone_on_with(folder, monkeypatch):
     made = updates_until(-1, monkeypatch)
     run_cell(folder, 0, "")
     assert made[:2] == [0, 1]
+
+
+def test_nothing_is_kept_where_two_processes_cannot_be_kept_apart(folder, monkeypatch):
+    monkeypatch.setattr(store, "_try_lock", lambda handle: None)
+    kill(folder, monkeypatch)
+    assert not (folder.path / "unfinished").exists()
+    run_cell(folder, 0, "")
+    assert len(folder.rows()) == 1

@@ -5,7 +5,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scoregrain._errors import ScoregrainError
 from scoregrain.training import train
 from scoregrain.training.fit import LOSSES, fit
 from scoregrain.training.trainer import Trainer
@@ -89,9 +88,14 @@ def test_losses_beyond_the_checkpoint_are_made_again(tmp_path, monkeypatch):
     assert fit(asked, tmp_path / "kept").loss == fit(asked).loss
 
 
-def test_what_is_damaged_is_refused(tmp_path):
+@pytest.mark.parametrize("file", [LOSSES, "latest", "checkpoints/step-00000006/optimizer.safetensors"])
+def test_what_is_damaged_is_begun_anew(file, tmp_path, monkeypatch):
     asked = config(ema=0.0, steps=8, checkpoint_every=3)
-    fit(asked, tmp_path / "kept")
-    (tmp_path / "kept" / LOSSES).write_bytes(b"no")
-    with pytest.raises(ScoregrainError, match="damaged"):
-        fit(asked, tmp_path / "kept")
+    whole = fit(asked, tmp_path / "kept")
+    (tmp_path / "kept" / file).write_bytes(b"no")
+    made = killed_at(monkeypatch, -1)
+    again = fit(asked, tmp_path / "kept")
+    assert made == list(range(8))
+    assert again.loss == whole.loss
+    for mine, theirs in zip(again.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

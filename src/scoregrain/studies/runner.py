@@ -217,13 +217,17 @@ def run_cell(folder: StudyFolder, index: int, command: str) -> int:
         ScoregrainError: It failed; names the cell.
     """
     cell = folder.study.cells()[index]
-    with folder.claimed(index) as mine:
-        if not mine or index not in folder.remaining():
+    with folder.claimed(index) as alone:
+        if alone is False or index not in folder.remaining():
             return 0
         began, worked = time.perf_counter(), time.process_time()
-        with kept_in(folder.unfinished(index, source_hash())):
+        told = provenance(folder.study, command)
+        place = folder.unfinished(index, told) if alone else None
+        if place is not None and place.exists():
+            told["resumed"] = "a kill cut this cell short: its seconds are those since"
+        with kept_in(place):
             values = _values(folder, cell)
-            told = provenance(folder.study, command) | {"cpu_seconds": round(time.process_time() - worked, 3)}
+            told |= {"finished": now(), "cpu_seconds": round(time.process_time() - worked, 3)}
             folder.append(Row(cell, values, round(time.perf_counter() - began, 3), told))
     return 1
 
@@ -238,7 +242,7 @@ def _values(folder: StudyFolder, cell: Cell) -> dict[str, Any]:
 
 
 def provenance(study: Study, command: str) -> dict[str, Any]:
-    """Versions, device, command and time of a row."""
+    """Versions, device and command of a row."""
     return {
         "command": command,
         "scoregrain": scoregrain.__version__,
@@ -247,7 +251,6 @@ def provenance(study: Study, command: str) -> dict[str, Any]:
         "diffusers": version("diffusers"),
         "python": platform.python_version(),
         "device": study.device if study.device == "cpu" else torch.cuda.get_device_name(study.device),
-        "finished": now(),
     }
 
 

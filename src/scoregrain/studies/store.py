@@ -6,13 +6,14 @@ finished cell. Several processes may work on one folder; what a kill can lose is
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -181,8 +182,11 @@ class StudyFolder:
             os.fsync(file.fileno())
 
     @contextmanager
-    def claimed(self, index: int) -> Iterator[bool]:
-        """Have a cell to oneself; False where another process runs it. The lock ends with the process."""
+    def claimed(self, index: int) -> Iterator[bool | None]:
+        """Have a cell to oneself; False where another process runs it, None where that cannot be known.
+
+        The lock ends with the process.
+        """
         with explained(self.path):
             (self.path / LOCKS).mkdir(exist_ok=True)
             handle = os.open(self.path / LOCKS / str(index), os.O_CREAT | os.O_RDWR, 0o644)
@@ -191,9 +195,10 @@ class StudyFolder:
         finally:
             os.close(handle)
 
-    def unfinished(self, index: int, source: str) -> Path:
-        """Where a running cell keeps what it has; the work of another source is not gone on with."""
-        return self.path / UNFINISHED / f"{index}-{source}"
+    def unfinished(self, index: int, provenance: Mapping[str, Any]) -> Path:
+        """Where a running cell keeps what it has; the work of other versions or devices is not gone on with."""
+        made_by = json.dumps({key: each for key, each in provenance.items() if key != "command"}, sort_keys=True)
+        return self.path / UNFINISHED / f"{index}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
 
     def clear(self) -> None:
         """Remove the files that cells were locked by and what killed ones left, when all are finished."""
@@ -259,15 +264,16 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _try_lock(handle: int) -> bool:
-    """Lock an open file, if no other process has it; on Windows all succeed."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # some network disks know no locks
-            return True
+def _try_lock(handle: int) -> bool | None:
+    """Lock an open file, if no other process has it; None on Windows and on disks that know no locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network disks know no locks
+        return None
     return True
 
 

@@ -13,18 +13,19 @@ _PLACES: ContextVar[Iterator[Path] | None] = ContextVar("places of the running c
 
 
 @contextmanager
-def kept_in(folder: Path) -> Iterator[None]:
+def kept_in(folder: Path | None) -> Iterator[None]:
     """Offer the cell that runs inside a place for each of its trainings; what it has kept goes when it ends well.
 
     Args:
-        folder: The cell's own; it need not be there.
+        folder: The cell's own; it need not be there. None offers nothing.
     """
-    token = _PLACES.set(folder / str(i) for i in itertools.count())
+    token = _PLACES.set(None if folder is None else (folder / str(i) for i in itertools.count()))
     try:
         yield
     finally:
         _PLACES.reset(token)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def next_place() -> Path | None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from scoregrain._errors import ScoregrainError
 from scoregrain._folders import damaged, explained
 from scoregrain.training.checkpoint import latest
 from scoregrain.training.config import TrainConfig
 from scoregrain.training.launch import make_accelerator, own_randomness
 from scoregrain.training.setup import Setup, prepare
 from scoregrain.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LAST = 0.1
 """The share of the updates, at the end, whose mean loss is told."""
@@ -46,17 +52,17 @@ def fit(config: TrainConfig, unfinished: Path | None = None) -> Fitted:
     Args:
         config: What to train; ``out`` and what concerns pictures and trackers is not used.
         unfinished: A folder in which the state is kept after every ``checkpoint_every`` updates. If a killed call of
-            the same configuration has left something there, it is gone on from, to the same bits.
+            the same configuration has left something there, it is gone on from, to the same bits; what is damaged is
+            thrown away.
 
     Raises:
         InvalidInputError: As :func:`train`.
-        ScoregrainError: What was left is damaged, or nothing can be written.
+        ScoregrainError: Nothing can be written there.
     """
     setup = prepare(config)
     accelerator = make_accelerator(config, Path())
     with own_randomness(accelerator.device):
-        trainer = Trainer(setup, Path(), accelerator, progress=False)
-        losses = [] if unfinished is None else _resumed(trainer, unfinished)
+        trainer, losses = _begun(setup, accelerator, unfinished)
         for k in range(len(losses), config.steps):
             losses.append(trainer.update(k)[0])
             if unfinished is not None and (k + 1) % config.checkpoint_every == 0:
@@ -74,6 +80,18 @@ def _keep(trainer: Trainer, folder: Path, losses: list[Tensor]) -> None:
         new.write_bytes(save({"losses": torch.stack(losses).cpu()}))
         new.replace(folder / LOSSES)
     trainer.state.save(folder, len(losses), keep=1)
+
+
+def _begun(setup: Setup, accelerator: Accelerator, unfinished: Path | None) -> tuple[Trainer, list[Tensor]]:
+    """A trainer, and the losses of the updates that it has behind it."""
+    trainer = Trainer(setup, Path(), accelerator, progress=False)
+    if unfinished is None:
+        return trainer, []
+    try:
+        return trainer, _resumed(trainer, unfinished)
+    except ScoregrainError:  # after a power cut, say; the trainer may be half restored
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return Trainer(setup, Path(), accelerator, progress=False), []
 
 
 def _resumed(trainer: Trainer, folder: Path) -> list[Tensor]:
