@@ -295,7 +295,7 @@ def _gated(finding: Finding, rows: Rows) -> Finding:
     found = {each: rows.where(basis=each[0], gamma=each[1]) for each in noises}
     zeros, white = (found[SAD, 0.0].array(name, "seed", "direction") for name in ("sw2_zeros", "sw2"))
     others = (each.array("sw2", "seed", "direction") for noise, each in found.items() if noise != (SAD, 0.0))
-    return gated(finding, zeros.mean(), white, *others)
+    return gated(finding, zeros, white, *others)
 
 
 def _logs(rows: Rows, name: str) -> Floats:

@@ -71,7 +71,13 @@ def pooled_claims(alpha: float, strong: float) -> list[Claim]:
             "colour and amount",
             here,
         ),
-        ("smooth-not-rough", f"noise of {smooth} generates better than noise of {rough}", rough, smooth, PAPER),
+        (
+            "smooth-not-rough",
+            f"the colour of {smooth} alone generates better than that of {rough}",
+            rough,
+            smooth,
+            "here, after the paper's sweep",
+        ),
     ]
     return [
         Claim(
