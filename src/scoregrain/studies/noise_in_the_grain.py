@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -383,8 +384,9 @@ def _table(rows: Rows) -> Table:
 def _figure(rows: Rows) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(20.5, 3.9), layout="constrained")
-    *judged, right = figure.subplots(1, 1 + len(OUTCOMES))
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    *judged, right, unused = figure.subplots(2, 3).flat
+    unused.remove()
     sad = rows.where(basis=SAD)
     gammas = sad.levels("gamma")
     for axis, (name, _, symbol) in zip(judged, OUTCOMES.values(), strict=True):
@@ -393,7 +395,7 @@ def _figure(rows: Rows) -> Figure:
             apart = rows.where(basis=HAAR, direction=direction)
             x = [apart[0]["gamma"] + 0.15]
             _draw(axis, x, apart.array(name, "seed", "gamma"), i, "s", "random basis" if i == 0 else None)
-        axis.set(xlabel="γ  (0: white)", ylabel=symbol, yscale="log")
+        axis.set(xlabel="γ  (0: white)", ylabel=fill(symbol, 32), yscale="log")
     zeros = float(np.mean([row["sw2_zeros"] for row in rows]))
     judged[0].axhline(zeros, color="0.4", ls="--", lw=1, label="all zeros")
     judged[0].legend(frameon=False, fontsize=8)
