@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from scoregrain.studies.intervene import ARMS, OUTCOMES, InterveneStudy, slopes
+from scoregrain.studies.intervene import InterveneStudy
+from scoregrain.studies.intervene_claims import ARMS, OUTCOMES, slopes
 from scoregrain.studies.registry import find_study
 from scoregrain.studies.study import Row, Rows
 

@@ -10,17 +10,9 @@ from scoregrain.datasets import RankOne
 from scoregrain.diffusion import DiffusionProcess, GaussianScore
 from scoregrain.schedules import linear_schedule
 from scoregrain.studies.directions import haar
-from scoregrain.studies.noise_in_the_grain import (
-    GAMMAS,
-    HAAR,
-    OUTCOMES,
-    PLACES,
-    SAD,
-    NoiseInTheGrainStudy,
-    noise_along,
-    theory,
-    whitened_excess,
-)
+from scoregrain.studies.grain_noise import noise_along, theory, whitened_excess
+from scoregrain.studies.noise_in_the_grain import NoiseInTheGrainStudy
+from scoregrain.studies.noise_in_the_grain_claims import GAMMAS, HAAR, OUTCOMES, PLACES, SAD
 from scoregrain.studies.registry import find_study
 from scoregrain.studies.study import Row, Rows
 
