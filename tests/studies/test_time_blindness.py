@@ -6,7 +6,9 @@ import torch
 
 from scoregrain.studies.registry import find_study
 from scoregrain.studies.study import Row, Rows
-from scoregrain.studies.time_blindness import ENDS, SHAPE_OF_G, TimeBlindnessStudy, lower_minus_upper
+from scoregrain.studies.time_blindness import TimeBlindnessStudy
+from scoregrain.studies.time_blindness_claims import lower_minus_upper
+from scoregrain.studies.time_blindness_tables import ENDS, SHAPE_OF_G
 
 LEVELS = 10
 

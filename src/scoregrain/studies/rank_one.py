@@ -6,35 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
-from scoregrain._random import stream_seed
 from scoregrain.datasets import RankOne
 from scoregrain.geometry import measure_geometry
-from scoregrain.studies.directions import NULL, directions, places
-from scoregrain.studies.drawing import COLOURS
+from scoregrain.studies.directions import directions, places
 from scoregrain.studies.families import study_family
 from scoregrain.studies.outcomes import law_outcomes, sampler_outcomes
+from scoregrain.studies.rank_one_claims import claims_of, findings_of
+from scoregrain.studies.rank_one_tables import draw_figure, outcome_table
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
-from scoregrain.studies.summaries import (
-    Floats,
-    above_zero,
-    curves,
-    levels_of,
-    mean_and_error,
-    ordered,
-    shuffled,
-    trend_note,
-    with_error,
-    written,
-)
 from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FIRST_PAPER = "arXiv 2510.22899, Conjecture 1 and Figure 6"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +90,7 @@ class RankOneStudy(TrainedStudy):
 
     def claims(self) -> list[Claim]:
         """The paper's claim for both outcomes, and what may explain why they differ."""
-        return [claim for network in self.networks for claim in _claims(network, self.other_sampler)]
+        return [claim for network in self.networks for claim in claims_of(network, self.other_sampler)]
 
     def material(self) -> Material:
         """Directions (P, S, C, *space) and eigenvalues with errors, first indices and sizes (P, 4) of each network."""
@@ -136,188 +121,12 @@ class RankOneStudy(TrainedStudy):
 
     def findings(self, rows: Rows) -> list[Finding]:
         """By network, in the order of the claims."""
-        return [finding for network in self.networks for finding in self._findings(network, rows)]
-
-    def _findings(self, network: str, rows: Rows) -> list[Finding]:
-        claims = {claim.key.split(":")[0]: claim for claim in _claims(network, self.other_sampler)}
-        rows = rows.where(network=network)
-        value = rows.array("eigenvalue", "seed", "place")
-        sw2 = rows.array("sw2", "seed", "place")
-        names = ("excess_along", "excess_along_last", "gap_first_order")
-        along, last, first_order = (rows.array(name, "seed", "place") for name in names)
-        other = np.log(rows.array(f"sw2_{self.other_sampler}", "seed", "place"))
-        logs, zeros = np.log(sw2), np.log(rows.array("sw2_zeros", "seed", "place"))
-        growing = sw2[:, ::-1]  # from the smallest eigenvalue to the largest, the order that is claimed
-        return [
-            ordered(claims["trend-sw2"], value, sw2, note=trend_note(growing)),
-            above_zero(claims["ends-sw2"], logs[:, 0] - logs[:, -1]),
-            above_zero(claims["ends-other"], other[:, 0] - other[:, -1]),
-            ordered(claims["trend-denoising"], value, along, note=trend_note(along[:, ::-1])),
-            ordered(claims["outcomes-agree"], along, sw2),
-            ordered(claims["last-level"], last, sw2),
-            ordered(claims["first-order"], first_order, sw2),
-            above_zero(claims["worse-than-nothing"], (logs - zeros).mean(1)),
-            ordered(claims["control"], shuffled(value, stream_seed(0, network)), sw2),
-        ]
+        return [finding for network in self.networks for finding in findings_of(network, self.other_sampler, rows)]
 
     def tables(self, rows: Rows) -> list[Table]:
         """One for each network, a row for each direction."""
-        return [_table(network, self.other_sampler, rows.where(network=network)) for network in self.networks]
+        return [outcome_table(network, self.other_sampler, rows.where(network=network)) for network in self.networks]
 
     def figure(self, rows: Rows) -> Figure:
         """Both outcomes against the eigenvalue, and the error along the direction against the noise level."""
-        return _figure(self.networks, rows)
-
-
-def _claims(network: str, other: str) -> list[Claim]:
-    per_seed = "mean over seeds of Spearman's ρ over directions between λ and"
-    rule = "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0"
-
-    def claim(key: str, text: str, source: str, statistic: str, control: bool = False) -> Claim:
-        return Claim(f"{key}:{network}", f"{network}: {text}", source, f"{statistic}; {rule}", control)
-
-    return [
-        claim("trend-sw2", "samples are worse along larger eigenvalues", FIRST_PAPER, f"{per_seed} SW₂"),
-        claim(
-            "ends-sw2",
-            "samples along the largest eigenvalue are worse than along the smallest",
-            FIRST_PAPER,
-            "mean over seeds of log SW₂ (largest) - log SW₂ (smallest)",
-        ),
-        claim(
-            "ends-other",
-            f"the same with the sampler {other}",
-            FIRST_PAPER,
-            f"mean over seeds of log SW₂ (largest) - log SW₂ (smallest), by {other}",
-        ),
-        claim(
-            "trend-denoising",
-            "denoising along the direction is worse for larger eigenvalues",
-            FIRST_PAPER + ", by the excess denoising error",
-            f"{per_seed} E (v·(ε̂ - ε*))²",
-        ),
-        claim(
-            "outcomes-agree",
-            "directions along which denoising is worse are those along which samples are worse",
-            "here",
-            "mean over seeds of Spearman's ρ over directions between E (v·(ε̂ - ε*))² and SW₂",
-        ),
-        claim(
-            "last-level",
-            "the error along the direction at the last noise level alone orders the samples",
-            "here",
-            "mean over seeds of Spearman's ρ over directions between E (v·(ε̂ - ε*))² at t = T - 1 and SW₂",
-        ),
-        claim(
-            "first-order",
-            "denoising errors, carried to the end by the exact flow to first order, order the samples",
-            "here",
-            "mean over seeds of Spearman's ρ over directions between ∫ √E (v·(ε̂ - ε*))² d asinh(r/√D), r the ratio of "
-            "noise to signal, and SW₂",
-        ),
-        claim(
-            "worse-than-nothing",
-            "samples are further from the law than all zeros",
-            "MATH A8",
-            "mean over seeds of log SW₂ - log SW₂ of zeros, averaged over directions",
-        ),
-        claim(
-            "control",
-            "eigenvalues in a random order predict the samples",
-            "control",
-            f"{per_seed} SW₂, the labels of each seed shuffled",
-            control=True,
-        ),
-    ]
-
-
-_EXCESS = ("excess_along", "excess_along_last", "excess_off")
-_COLUMNS = (
-    "index",
-    "λ",
-    "SW₂",
-    "MSW₂",
-    "width",
-    "energy off v",
-    "gap to the exact score",
-    "gap along v",
-    "gap along v, first order",
-    "excess along v",
-    "excess along v, t = T - 1",
-    "excess off v",
-    "SW₂ resample",
-    "zeros",
-    "white",
-    "exact score",
-)
-
-
-def _table(network: str, other: str, rows: Rows) -> Table:
-    entries = []
-    for place in rows.levels("place"):
-        mine = rows.where(place=place)
-        first, size = mine[0]["index"], mine[0]["multiplicity"]
-        index = f"{first}" if size == 1 else f"{first} to {first + size - 1}"
-        names = ("sw2", f"sw2_{other}", "msw2", "width", "off", "gap", "gap_along", "gap_first_order", *_EXCESS)
-        trivial = ("sw2_resample", "sw2_zeros", "sw2_white", "sw2_exact")
-        entries.append(
-            (
-                index,
-                written(mine[0]["eigenvalue"], mine[0]["eigenvalue_error"]),
-                *(with_error(mine.array(name, "seed")) for name in names),
-                *(f"{mean_and_error(mine.array(name, 'seed'))[0]:.3g}" for name in trivial),
-            )
-        )
-    return Table(
-        f"Rank-one data along directions of {network}",
-        (*_COLUMNS[:3], f"SW₂ by {other}", *_COLUMNS[3:]),
-        tuple(entries),
-        "± is one standard error over seeds, that of λ is its measurement's. Width is in units of the law's, energy "
-        "off v per direction (the law has none), the gap is the root mean square per coordinate between samples of the "
-        "network and of the exact score from the same noise.",
-    )
-
-
-def _figure(networks: tuple[str, ...], rows: Rows) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2 * 3, 3.6 * len(networks)), layout="constrained")
-    axes = figure.subplots(len(networks), 3, squeeze=False)
-    for (left, middle, right), network in zip(axes, networks, strict=True):
-        mine = rows.where(network=network)
-        values = mine.array("eigenvalue", "seed", "place")[0]
-        values = np.where(values > NULL * values.max(), values, 0.0)
-        x = np.where(values > 0, values, values[values > 0].min() / 10)  # a log axis has no place for the null space
-        for axis, name, said in ((left, "sw2", "SW₂"), (middle, "excess_along", "excess error along v")):
-            table = mine.array(name, "seed", "place")
-            axis.loglog(np.broadcast_to(x, table.shape).T, table.T, ".", color=COLOURS[0], alpha=0.4)
-            axis.loglog(x, np.exp(_mean_log(table)), "o-", color=COLOURS[1])
-            axis.set(xlabel="eigenvalue λ" + (" (left end: null space)" if values.min() <= 0 else ""), ylabel=said)
-        left.axhline(mine.array("sw2_zeros", "seed", "place").mean(), color="0.4", ls="--", lw=1, label="all zeros")
-        left.axhline(mine.array("sw2_resample", "seed", "place").mean(), color="0.4", ls=":", lw=1, label="resample")
-        left.legend(frameon=False, fontsize=8)
-        left.set_title(network)
-        _draw_levels(right, mine)
-    return figure
-
-
-def _mean_log(table: Floats) -> Floats:
-    """Mean over seeds of the logarithm, of what is a number."""
-    logs = np.log(np.where(np.isfinite(table), np.maximum(table, 1e-12), np.nan))
-    mean: Floats = np.nanmean(logs, axis=0)
-    return mean
-
-
-def _draw_levels(axis: Any, rows: Rows) -> None:
-    """The error along the direction over noise levels: the first, the middle and the last direction."""
-    found, largest = rows.levels("place"), max(row["eigenvalue"] for row in rows)
-    for colour, place in zip(COLOURS, (found[0], found[len(found) // 2], found[-1]), strict=False):
-        mine = rows.where(place=place)
-        mean, error = np.array([mean_and_error(level) for level in curves(mine, "excess_along_levels").T]).T
-        axis.errorbar(levels_of(mine), mean, error, color=colour, label=_named(mine[0]["eigenvalue"], largest))
-    axis.set(xlabel="noise level t", ylabel="excess error along v", yscale="log")
-    axis.legend(frameon=False, fontsize=8)
-
-
-def _named(value: float, largest: float) -> str:
-    return f"λ = {value:.3g}" if value > NULL * largest else "null space"
+        return draw_figure(self.networks, rows)
