@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.studies.intervene import InterveneStudy
 from scoregrain.studies.intervene_claims import ARMS, OUTCOMES, slopes
+from scoregrain.studies.interventions import moved
 from scoregrain.studies.registry import find_study
 from scoregrain.studies.study import Row, Rows
 
@@ -28,9 +30,9 @@ def eigenvalue(arm, direction):
     return CHANGED.get(arm.removesuffix("+x"), LAMBDA)[direction]
 
 
-def rows(power, noise=0.05, seeds=4, follows=eigenvalue):
+def rows(power, noise=0.05, seeds=4, follows=eigenvalue, **settings):
     """Rows of a world where both outcomes are λ^power of the direction, up to seeds."""
-    study, random = InterveneStudy(seeds=seeds), np.random.default_rng(0)
+    study, random = InterveneStudy(seeds=seeds, **settings), np.random.default_rng(0)
     found = []
     for cell in study.cells():
         value = follows(cell["arm"], cell["direction"]) ** power * math.exp(noise * random.standard_normal())
@@ -54,7 +56,7 @@ def study():
 def test_the_registry_finds_it_and_its_cells_are_different(study):
     assert find_study("intervene") is InterveneStudy
     cells = [tuple(cell.items()) for cell in study.cells()]
-    assert len(set(cells)) == len(cells) == 4 * sum(len(chosen) for chosen in ARMS.values())
+    assert len(set(cells)) == len(cells) == 4 * sum(len(ARMS[arm]) for arm in study.arms)
 
 
 @pytest.mark.parametrize("outcome", list(OUTCOMES))
@@ -128,9 +130,57 @@ def test_findings_follow_the_claims_in_order(study):
     assert sum(claim.control for claim in study.claims()) == len(OUTCOMES)
 
 
+BEYOND = ("identity+x", "invert+x", "signs+x", "negate+x")
+
+
+def test_claims_are_made_where_the_arms_they_compare_are_run():
+    study = InterveneStudy(seeds=4, arms=BEYOND)
+    keys = [claim.key for claim in study.claims() if claim.key.endswith("-sw2")]
+    expected = ["base+x", "moved+x", "signs+x", "signs-moved+x", "beyond+x", "negated+x"]
+    assert keys == [f"{key}-sw2" for key in expected]
+    found = rows(0.5, arms=BEYOND)
+    assert [each.claim for each in study.findings(found)] == [claim.key for claim in study.claims()]
+    assert len(study.tables(found)[0].rows) == 2 * len(BEYOND)
+    assert len(study.figure(found).axes) == 2  # no new spectra, no slope
+
+
+@pytest.mark.parametrize("outcome", list(OUTCOMES))
+def test_what_follows_lambda_moves_beyond_what_a_layer_does_and_what_a_layer_does_is_not_taken_for_it(outcome):
+    study = InterveneStudy(seeds=4, arms=BEYOND)
+
+    def layered(arm, direction):
+        """A layer takes the order away, whatever it does to G."""
+        return LAMBDA[direction] if arm in ("identity+x", "negate+x") else 1.0
+
+    def values(**given):
+        found = study.findings(rows(0.5, arms=BEYOND, **given))
+        keys = [f"{key}-{outcome}" for key in ("moved+x", "signs-moved+x", "beyond+x", "signs+x", "negated+x")]
+        return [next(each.value for each in found if each.claim == key) for key in keys]
+
+    ends = 0.5 * math.log(LAMBDA["top"] / LAMBDA["bottom"])
+    assert values() == pytest.approx([2 * ends, 0, 2 * ends, 0, 0], abs=0.1)
+    assert values(follows=layered) == pytest.approx([ends, ends, 0, 0, 0], abs=0.1)
+
+
+def test_layers_under_the_added_input_leave_the_geometry():
+    geometry = torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.float64))
+    top, bottom = torch.eye(4, dtype=torch.float64)[[0, 3]]
+    for arm in ("signs+x", "negate+x"):
+        assert torch.allclose(moved(arm, geometry, top, bottom, seed=3), geometry)
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [(("identity", "negat"), "unknown arm 'negat' .did you mean 'negate'"), (("identity", "invert"), "no control")],
+)
+def test_arms_that_are_unknown_or_leave_no_control_are_refused(arms, said):
+    with pytest.raises(InvalidInputError, match=said):
+        InterveneStudy(arms=arms)
+
+
 def test_the_table_has_a_row_for_each_geometry_and_direction(study):
     table = study.tables(rows(0.5))[0]
-    assert len(table.rows) == sum(len(chosen) for chosen in ARMS.values())
+    assert len(table.rows) == sum(len(ARMS[arm]) for arm in study.arms)
     assert all(len(row) == len(table.columns) for row in table.rows)
     inverted = next(row for row in table.rows if row[0] == "invert" and row[1].startswith("bottom"))
     assert inverted[2] == "64"

@@ -52,6 +52,13 @@ def test_other_cells_or_claims_of_another_version_are_refused(folder):
         StudyFolder.open(STUDY, folder.path)
 
 
+def test_cells_that_are_the_same_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(Coins, "cells", lambda self: [{"seed": 0}, {"seed": 1}, {"seed": 0}])
+    with pytest.raises(InvalidInputError, match="two cells are 'seed=0': a setting names something twice"):
+        StudyFolder.open(STUDY, tmp_path / "twice")
+    assert not list(tmp_path.iterdir())
+
+
 def test_rows_come_in_the_order_of_the_cells(folder):
     finished(folder, 4, 0, 2)
     assert [row["value"] for row in folder.rows()] == [0, 2, 4]

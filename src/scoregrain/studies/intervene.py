@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from scoregrain._errors import InvalidInputError, nearest
 from scoregrain.datasets import RankOne
 from scoregrain.geometry import measure_geometry
 from scoregrain.studies.directions import directions, places
 from scoregrain.studies.families import study_family
-from scoregrain.studies.intervene_claims import ARMS, OUTCOMES, PLACES, claims_of, findings_of
+from scoregrain.studies.intervene_claims import ARMS, OUTCOMES, PLACES, declared, findings_of
 from scoregrain.studies.intervene_tables import draw_figure, outcome_table
 from scoregrain.studies.interventions import SKIP, layer_of, moved, rotation_of, with_output
 from scoregrain.studies.outcomes import law_outcomes
@@ -21,6 +22,8 @@ from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+USUAL = tuple(arm for arm in ARMS if arm not in ("signs+x", "negate+x"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class InterveneStudy(TrainedStudy):
 
     Attributes:
         network: Family that is changed.
+        arms: What is done to G, of :data:`ARMS`. A claim is made where all arms that it compares are run. ``signs+x``
+            and ``negate+x``, which the first run showed to be missing, are not among the usual ones.
         measured: Networks that its geometry is measured with.
         updates: Of each network.
         learning_rate: Of Adam, its largest.
@@ -53,6 +58,7 @@ class InterveneStudy(TrainedStudy):
     }
 
     network: str = "unet-8"
+    arms: tuple[str, ...] = USUAL
     measured: int = 4000
     updates: int = 400
     learning_rate: float = 3e-3
@@ -60,18 +66,25 @@ class InterveneStudy(TrainedStudy):
     warmup: int = 20
     samples: int = 256
 
+    def __post_init__(self) -> None:
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise InvalidInputError(f"unknown arm '{arm}'{nearest(arm, ARMS)}; arms: {', '.join(ARMS)}")
+        if not any(each.control for each in declared(self.arms)):
+            raise InvalidInputError("these arms have no control: name identity and negate, or identity+x and negate+x")
+
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
         return [
             {"seed": seed, "arm": arm, "direction": direction}
             for seed in range(self.seeds)
-            for arm, chosen in ARMS.items()
-            for direction in chosen
+            for arm in self.arms
+            for direction in ARMS[arm]
         ]
 
     def claims(self) -> list[Claim]:
         """Each for both outcomes."""
-        return [claim for outcome in OUTCOMES for claim in claims_of(outcome)]
+        return [each.claim(outcome) for outcome in OUTCOMES for each in declared(self.arms)]
 
     def material(self) -> Material:
         """G (D, D), directions (3, S, C, *space), and first indices, eigenvalues and errors (3, 3)."""
@@ -103,7 +116,7 @@ class InterveneStudy(TrainedStudy):
 
     def findings(self, rows: Rows) -> list[Finding]:
         """In the order of the claims."""
-        return [finding for outcome in OUTCOMES for finding in findings_of(outcome, rows)]
+        return [finding for outcome in OUTCOMES for finding in findings_of(outcome, self.arms, rows)]
 
     def tables(self, rows: Rows) -> list[Table]:
         """A row for each geometry and direction."""

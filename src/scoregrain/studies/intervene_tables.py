@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scoregrain.studies.drawing import COLOURS
-from scoregrain.studies.intervene_claims import ARMS, OUTCOMES, SPECTRA, changes, contrast, slopes
+from scoregrain.studies.intervene_claims import ARMS, DOSE, OUTCOMES, SPECTRA, changes, contrast, slopes
 from scoregrain.studies.study import Rows, Table
 from scoregrain.studies.summaries import mean_and_error, with_error, written
 
@@ -40,8 +40,8 @@ def outcome_table(rows: Rows) -> Table:
     names = ("sw2", "width", "off", "gap", "excess_along", "excess_along_last", "excess_off", "loss")
     trivial = ("sw2_resample", "sw2_zeros", "sw2_white", "sw2_exact")
     entries = []
-    for arm, chosen in ARMS.items():
-        for direction in chosen:
+    for arm in rows.levels("arm"):
+        for direction in ARMS[arm]:
             mine = rows.where(arm=arm, direction=direction)
             entries.append(
                 (
@@ -66,22 +66,25 @@ def _eigenvalue(rows: Rows) -> str:
 
 
 def draw_figure(rows: Rows) -> Figure:
-    """The order of the two ends under each geometry, for both outcomes, and the change of SW₂ with that of λ."""
+    """The order of the two ends under each geometry, for both outcomes, and what a change of λ does where it is run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for axis, (name, _, symbol) in zip((left, middle), OUTCOMES.values(), strict=True):
-        for i, arm in enumerate(ARMS):
+    arms: list[str] = rows.levels("arm")
+    dose = set(DOSE) <= set(arms)
+    figure = Figure(figsize=(13 if dose else 9, 1.6 + 0.2 * len(arms)), layout="constrained")
+    axes = figure.subplots(1, 3 if dose else 2)
+    for axis, (name, _, symbol) in zip(axes[:2], OUTCOMES.values(), strict=True):
+        for i, arm in enumerate(arms):
             found = contrast(rows, name, arm)
             mean, error = mean_and_error(found)
             axis.plot(found, [i] * len(found), ".", color=COLOURS[0], alpha=0.4)
             axis.errorbar(mean, i, xerr=error, fmt="o", color=COLOURS[1], capsize=3)
         axis.axvline(0, color="0.4", lw=1)
-        axis.set_yticks(range(len(ARMS)), list(ARMS))
+        axis.set_yticks(range(len(arms)), arms)
         axis.invert_yaxis()
         axis.set(xlabel=f"log {symbol}, top minus bottom", title="worse along the largest λ of G →")
-    _draw_dose(right, rows)
+    if dose:
+        _draw_dose(axes[2], rows)
     return figure
 
 

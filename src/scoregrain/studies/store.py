@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -86,6 +87,9 @@ class StudyFolder:
 
         Of two processes that begin at once one is first; the other goes on with what that one has written.
         """
+        cells = study.cells()
+        if doubled := [key for key, count in Counter(map(cell_key, cells)).items() if count > 1]:
+            raise InvalidInputError(f"two cells are '{doubled[0]}': a setting names something twice")
         material = study.material()
         config = {
             "kind": "study",
@@ -93,7 +97,7 @@ class StudyFolder:
             "scoregrain": scoregrain.__version__,
             "study": study.name,
             "settings": study.declared(),
-            "cells": study.cells(),
+            "cells": cells,
             "claims": [asdict(claim) for claim in study.claims()],
             "declared": now(),
             "command": command,
