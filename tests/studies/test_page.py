@@ -98,7 +98,8 @@ def test_the_overview_lists_all_claims_and_what_was_not_run(tmp_path):
     (tmp_path / "several-tiny").mkdir()
     text = overview([small])
     assert (
-        "### Is it above zero?\n\nStatistics, tables and figure: [toy-small](studies/toy-small/README.md).\n\n"
+        "### Is it above zero?\n\nStatistics, tables and figure: [toy-small](studies/toy-small/README.md),"
+        " by `scoregrain study toy --scale small`.\n\n"
         "| claim | verdict | value | interval | n |" in text
     )
     assert "| **above**: The value \\| is above zero. | refuted | -0.8 |" in text
@@ -123,6 +124,7 @@ def test_one_study_on_two_data_sets_has_both_pages_in_the_overview(tmp_path):
     outcomes = [complete(tmp_path / f"toy-small-{data}", "small", data=data) for data in ("digits", "mnist")]
     text = overview(outcomes)
     for name in ("toy-small-digits", "toy-small-mnist"):
+        assert f"### Is it above zero? ({name})\n" in text
         assert text.count(f"(studies/{name}/README.md)") == 2  # its verdicts, and what was run
 
 

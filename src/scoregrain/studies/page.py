@@ -56,7 +56,9 @@ def overview(outcomes: Sequence[Outcome]) -> str:
     """
     order = list(STUDIES)
     found = sorted(outcomes, key=lambda each: (order.index(each.study.name), SCALES.index(each.study.scale)))
-    sections = [_overview_section(each) for each in found if each.complete and each.study.scale != "tiny"]
+    shown = [each for each in found if each.complete and each.study.scale != "tiny"]
+    times = Counter(each.study.name for each in shown)
+    sections = [_overview_section(each, alone=times[each.study.name] == 1) for each in shown]
     total = compute(sum(seconds(each.rows) for each in found))
     cells = sum(len(each.rows) for each in found)
     parts = [
@@ -182,14 +184,15 @@ def _provenance(outcome: Outcome) -> str:
 # parts of the overview -----------------------------------------------------------------------------------------------
 
 
-def _overview_section(outcome: Outcome) -> str:
-    """The verdicts of a study, below its question."""
+def _overview_section(outcome: Outcome, alone: bool) -> str:
+    """The verdicts of a study, below its question; where it was run several times, the folder tells which run."""
     lines = [
         (_claim(claim), finding.word, number(finding.value), interval(finding.interval), str(finding.n))
         for claim, finding in zip(declared_claims(outcome), outcome.findings or [], strict=True)
     ]
-    title = f"### {outcome.study.title}"
-    where = f"Statistics, tables and figure: {_link(outcome, outcome.folder.path.name)}."
+    title = f"### {outcome.study.title}" + ("" if alone else f" ({outcome.folder.path.name})")
+    command = shown_command(outcome.study.command())
+    where = f"Statistics, tables and figure: {_link(outcome, outcome.folder.path.name)}, by `{command}`."
     table = grid(("claim", "verdict", "value", "interval", "n"), lines)
     return _public("\n\n".join([title, where, table]), outcome)
 
