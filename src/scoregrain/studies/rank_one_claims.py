@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from scoregrain._random import stream_seed
 from scoregrain.studies.study import Claim, Finding, Rows
-from scoregrain.studies.summaries import (
-    above_zero,
-    ordered,
-    shuffled,
-    trend_note,
-)
-
-if TYPE_CHECKING:
-    pass
+from scoregrain.studies.summaries import RULE, above_zero, ordered, shuffled, trend_note
 
 FIRST_PAPER = "arXiv 2510.22899, Conjecture 1 and Figure 6"
 
@@ -24,10 +14,9 @@ FIRST_PAPER = "arXiv 2510.22899, Conjecture 1 and Figure 6"
 def claims_of(network: str, other: str) -> list[Claim]:
     """Return the claims about a network; ``other`` is the second sampler."""
     per_seed = "mean over seeds of Spearman's ρ over directions between λ and"
-    rule = "holds (is refuted) where Student's 95 % interval over seeds is above (below) 0"
 
     def claim(key: str, text: str, source: str, statistic: str, control: bool = False) -> Claim:
-        return Claim(f"{key}:{network}", f"{network}: {text}", source, f"{statistic}; {rule}", control)
+        return Claim(f"{key}:{network}", f"{network}: {text}", source, f"{statistic}; {RULE}", control)
 
     return [
         claim("trend-sw2", "samples are worse along larger eigenvalues", FIRST_PAPER, f"{per_seed} SW₂"),
