@@ -95,7 +95,7 @@ def test_an_exact_geometry_predicts_without_error(material):
 
 
 def test_too_few_places_are_refused():
-    with pytest.raises(ValueError, match=r"dit-8/4 has \d+ identifiable places, not 60"):
+    with pytest.raises(ValueError, match=r"\d+ clusters of directions are identifiable, 60 are asked for"):
         BasesStudy.at("tiny", network="dit-8/4", bases=("sad",), vectors=60).material()
 
 

@@ -20,7 +20,10 @@ def test_places_run_from_the_largest_eigenvalue_to_the_null_space(geometry):
 
 
 def test_there_are_no_more_places_than_clusters(geometry):
-    assert len(places(geometry, 100)) == 8
+    assert len(places(geometry, 8)) == 8
+    for count in (9, 1):
+        with pytest.raises(InvalidInputError, match=f"8 clusters .* identifiable, {count} are asked for"):
+            places(geometry, count)
 
 
 def test_a_direction_of_a_cluster_has_its_eigenvalue_and_is_drawn_by_the_seed(geometry):

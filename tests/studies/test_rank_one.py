@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.studies import Row, Rows
 from scoregrain.studies.rank_one import RankOneStudy
 from scoregrain.studies.runner import run_study
@@ -125,3 +126,32 @@ def test_a_network_has_its_own_rate_where_they_are_given():
     small = RankOneStudy.at("small")
     assert [small._rate(network) for network in small.networks] == [3e-3, 3e-3, 1e-2, 1e-2]
     assert RankOneStudy(learning_rate=0.5)._rate("dit-8/2") == 0.5
+    assert RankOneStudy.at("small", learning_rates=(0.1,))._rate("dit-8/2") == 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"networks": ("unet-8",)}, "places has 4 entries for 1 networks"),
+        ({"updates": (800, 900)}, "updates has 2 entries for 4 networks: give one for each, or one for all"),
+        ({"networks": ("dit-8/2",), "places": (6,), "updates": (8,)}, "learning_rates has 4 entries for 1 networks"),
+        ({"learning_rates": ("abc",)}, "a learning rate must be a number above 0, got 'abc'"),
+        ({"networks": ("foo-8",) * 4}, "'foo-8' names no family"),
+        ({"updates": (0,)}, "updates must be"),
+        ({"samples": 0}, "samples must be"),
+    ],
+)
+def test_settings_that_no_cell_could_be_run_with_are_refused_before_they_are_declared(given, said):
+    with pytest.raises(InvalidInputError, match=said):
+        RankOneStudy.at("small", **given)
+
+
+def test_one_entry_counts_for_all_networks():
+    study = RankOneStudy.at("small", places=(3,), updates=(8,))
+    assert len(study.cells()) == 6 * 4 * 3
+
+
+def test_more_places_than_the_geometry_has_are_refused():
+    study = RankOneStudy(networks=("dit-8/4",), places=(5,), updates=(8,))
+    with pytest.raises(InvalidInputError, match="4 clusters of directions are identifiable, 5 are asked for"):
+        study.material()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from scoregrain._errors import ScoregrainError
-from scoregrain.studies.runner import run_study, source_hash
+from scoregrain.studies.runner import outcome, run_cell, run_study, source_hash
+from scoregrain.studies.store import StudyFolder
 from tests.studies.cases import Coins, diary
 
 
@@ -49,6 +50,36 @@ def test_a_finished_study_is_left_as_it_is(tmp_path):
     assert (again.ran, again.complete) == (0, True)
     assert state(tmp_path / "out") == before
     assert len(begun(coins)) == 6
+
+
+def test_a_row_that_another_process_writes_while_rows_are_read_is_not_judged_without(tmp_path, monkeypatch):
+    folder = StudyFolder.open(study(tmp_path), tmp_path / "out")
+    for index in range(5):
+        run_cell(folder, index, "")
+    rows = StudyFolder.rows
+
+    def then_the_last_one_is_written(self):
+        monkeypatch.setattr(StudyFolder, "rows", rows)
+        found = rows(self)
+        run_cell(folder, 5, "")
+        return found
+
+    monkeypatch.setattr(StudyFolder, "rows", then_the_last_one_is_written)
+    found = outcome(folder, 0)
+    assert (found.complete, found.remaining, len(found.rows)) == (False, 1, 5)
+    assert outcome(folder, 0).complete
+
+
+def test_a_process_that_finds_all_cells_done_leaves_no_locks(tmp_path):
+    coins = study(tmp_path)
+    late = StudyFolder.open(coins, tmp_path / "out")
+    todo = late.remaining()
+    run_study(coins, tmp_path / "out")
+    assert [run_cell(late, index, "") for index in todo] == [0] * 6
+    assert not (tmp_path / "out" / "locks").exists()
+    (tmp_path / "out" / "locks").mkdir()  # of one that was between two of its looks
+    run_study(coins, tmp_path / "out")
+    assert not (tmp_path / "out" / "locks").exists()
 
 
 def test_several_workers_give_what_one_gives(tmp_path):

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,29 @@ def test_other_cells_or_claims_of_another_version_are_refused(folder):
     (folder.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InvalidInputError, match="other cells or claims"):
         StudyFolder.open(STUDY, folder.path)
+
+
+def test_a_declaration_by_mistake_may_be_deleted_where_no_cell_was_run(folder):
+    with pytest.raises(InvalidInputError, match="no cell was run: delete the folder to declare anew"):
+        StudyFolder.open(Coins.at("tiny", seeds=2), folder.path)
+    finished(folder, 0)
+    with pytest.raises(InvalidInputError, match="does not change; choose another --out"):
+        StudyFolder.open(Coins.at("tiny", seeds=2), folder.path)
+
+
+def test_settings_of_another_version_are_named(folder, monkeypatch):
+    monkeypatch.setattr("scoregrain.studies.store.find_study", lambda name: Coins)
+    config = read_config(folder.path)
+    config["settings"]["gone"] = 3
+    (folder.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInputError, match="has the setting 'gone', which this version does not know"):
+        StudyFolder.load(folder.path)
+
+
+def test_numpy_values_are_json_types():
+    told = plain({"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.array([1.0, np.nan])})
+    assert told == {"a": 0.5, "b": 3, "c": True, "d": [1.0, None]}
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_cells_that_are_the_same_are_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 from scoregrain.studies import Claim, Row, Rows
 from scoregrain.studies.summaries import (
     above_zero,
+    directions_p,
     gated,
     mean_and_error,
     seed_correlations,
@@ -105,3 +106,23 @@ def test_a_reference_that_is_worse_than_zeros_decides_nothing():
 def test_pairs_exchanged_in_every_other_seed_have_the_other_sign():
     assert swapped(np.array([1.0, 2.0, 3.0])).tolist() == [1, -2, 3]
     assert swapped(np.ones((2, 3))).tolist() == [[1, 1, 1], [-1, -1, -1]]
+
+
+def test_the_p_over_directions_is_that_of_all_their_orders():
+    """Seeds that agree do not make it small: of 3! orders of three directions one is as extreme on either side."""
+    x, table = np.tile([1.0, 2, 3], (50, 1)), np.tile([5.0, 6, 7], (50, 1))
+    assert directions_p(x, table) == pytest.approx(2 / 6)
+    assert directions_p(x, -table) == pytest.approx(2 / 6)
+    five = np.tile(np.arange(5.0), (4, 1))
+    assert directions_p(five, np.exp(five)) == pytest.approx(2 / 120)
+    nine = np.tile(np.arange(9.0), (2, 1))
+    assert 1 / 10_002 < directions_p(nine, nine) < 5 / 10_001  # drawn: the observed order is one of them
+    assert np.isnan(directions_p(x, np.ones_like(table)))
+
+
+def test_the_p_over_directions_is_uniform_where_eigenvalues_mean_nothing():
+    random = np.random.default_rng(0)
+    x = np.tile(np.arange(6.0), (6, 1))
+    difficulty = [random.standard_normal(6) + 0.1 * random.standard_normal((6, 6)) for _ in range(400)]
+    below = np.mean([directions_p(x, np.exp(each)) <= 0.05 for each in difficulty])
+    assert 0.02 < below < 0.08

@@ -88,6 +88,19 @@ def test_losses_beyond_the_checkpoint_are_made_again(tmp_path, monkeypatch):
     assert fit(asked, tmp_path / "kept").loss == fit(asked).loss
 
 
+def test_a_checkpoint_beside_older_losses_is_begun_anew(tmp_path, monkeypatch):
+    """A power cut may keep the one and not the other: updates must not be made twice."""
+    asked = config(ema=0.0, steps=8, checkpoint_every=3)
+    whole = fit(asked, tmp_path / "kept")
+    file = tmp_path / "kept" / LOSSES
+    save_file({"losses": load_file(file)["losses"][:3]}, file)
+    made = killed_at(monkeypatch, -1)
+    again = fit(asked, tmp_path / "kept")
+    assert made == list(range(8))
+    for mine, theirs in zip(again.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 @pytest.mark.parametrize("file", [LOSSES, "latest", "checkpoints/step-00000006/optimizer.safetensors"])
 def test_what_is_damaged_is_begun_anew(file, tmp_path, monkeypatch):
     asked = config(ema=0.0, steps=8, checkpoint_every=3)

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import RankOne, probing_basis
 from scoregrain.geometry import Geometry, measure_geometry
 from scoregrain.studies.bases_figure import OUTCOMES, bases_figure, bases_table, vectors_table
 from scoregrain.studies.directions import direction_at, haar, places
 from scoregrain.studies.families import study_family
-from scoregrain.studies.orders import BLOCKS_RULE, RULE, log_worst, ordered, ordered_inside
+from scoregrain.studies.orders import BLOCKS_RULE, CELLS_RULE, log_worst, ordered_cells, ordered_inside
 from scoregrain.studies.outcomes import law_outcomes
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
 from scoregrain.studies.summaries import Floats
@@ -91,18 +90,20 @@ class BasesStudy(TrainedStudy):
         claims = []
         for name, said in OUTCOMES.items():
             text = f"{said} grows with vᵀGv over the vectors of all bases"
-            claims.append(Claim(f"all:{name}", text, PAPER, f"Spearman's ρ of means over seeds; {RULE}"))
+            claims.append(Claim(f"all:{name}", text, PAPER, f"Spearman's ρ of means over seeds; {CELLS_RULE}"))
             text = f"{said} grows with vᵀGv inside every basis alike"
             claims.append(
                 Claim(f"inside:{name}", text, PAPER, f"correlation of ranks inside each basis; {BLOCKS_RULE}")
             )
         for basis in self.bases:
             text = f"SW₂ grows with vᵀGv over vectors of {basis}"
-            claims.append(Claim(f"basis:{basis}", text, PAPER, f"Spearman's ρ of means over seeds; {RULE}"))
+            claims.append(Claim(f"basis:{basis}", text, PAPER, f"Spearman's ρ of means over seeds; {CELLS_RULE}"))
         text = "which vectors are sampled well is a property of the network's architecture, not of a seed"
-        claims.append(Claim("seeds", text, PAPER, f"Spearman's ρ between SW₂ of even and of odd seeds; {RULE}"))
+        claims.append(Claim("seeds", text, PAPER, f"Spearman's ρ between SW₂ of even and of odd seeds; {CELLS_RULE}"))
         text = "SW₂ grows with vᵀG'v, G' a Haar rotation of G"
-        claims.append(Claim("control", text, "control", f"Spearman's ρ of means over seeds; {RULE}", control=True))
+        claims.append(
+            Claim("control", text, "control", f"Spearman's ρ of means over seeds; {CELLS_RULE}", control=True)
+        )
         return claims
 
     def material(self) -> Material:
@@ -128,12 +129,7 @@ class BasesStudy(TrainedStudy):
         return torch.stack(chosen)
 
     def _eigenvectors(self, geometry: Geometry) -> Tensor:
-        found = places(geometry, self.vectors)
-        if len(found) < self.vectors:
-            raise InvalidInputError(
-                f"{self.network} has {len(found)} identifiable places, not {self.vectors}: measure more networks"
-            )
-        return torch.stack([direction_at(geometry, place, 0) for place in found])
+        return torch.stack([direction_at(geometry, place, 0) for place in places(geometry, self.vectors)])
 
     def _of_basis(self, geometry: Geometry, basis: str, others: list[Tensor]) -> Tensor:
         """Vectors of a basis that are none of the others, (V, C, *space), in descending order of vᵀGv."""
@@ -163,14 +159,14 @@ class BasesStudy(TrainedStudy):
         found = []
         for name, table in tables.items():
             outcome = _by_vector(table)
-            found.append(ordered(claims[f"all:{name}"], predictor.ravel(), outcome, note=OVERLAP))
+            found.append(ordered_cells(claims[f"all:{name}"], predictor.ravel(), outcome, note=OVERLAP))
             found.append(ordered_inside(claims[f"inside:{name}"], predictor.ravel(), outcome, blocks, note=OVERLAP))
         for i, basis in enumerate(self.bases):
-            found.append(ordered(claims[f"basis:{basis}"], predictor[i], tables["sw2"][i]))
+            found.append(ordered_cells(claims[f"basis:{basis}"], predictor[i], tables["sw2"][i]))
         sw2 = _by_vector(tables["sw2"])
         found.append(_seeds_agree(claims["seeds"], sw2))
         control = rows.array("control", "basis", "vector", "seed")[..., 0]
-        found.append(ordered(claims["control"], control.ravel(), sw2, note=OVERLAP))
+        found.append(ordered_cells(claims["control"], control.ravel(), sw2, note=OVERLAP))
         return found
 
     def tables(self, rows: Rows) -> list[Table]:
@@ -202,7 +198,7 @@ def quadratic_form(geometry: Geometry, rows: Tensor, *, errors: bool = True) -> 
 def _seeds_agree(claim: Claim, table: Floats) -> Finding:
     if table.shape[1] < 2:
         return Finding(claim.key, None, None, len(table), "undecided", "one seed agrees with itself")
-    return ordered(claim, log_worst(table[:, ::2]).mean(1), table[:, 1::2], note=OVERLAP)
+    return ordered_cells(claim, log_worst(table[:, ::2]).mean(1), table[:, 1::2], note=OVERLAP)
 
 
 def _by_vector(table: Floats) -> Floats:

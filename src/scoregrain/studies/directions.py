@@ -34,17 +34,19 @@ class Place:
 
 
 def places(geometry: Geometry, count: int) -> list[Place]:
-    """Return at most ``count`` identifiable clusters, from the largest eigenvalue to the smallest in even steps.
+    """Return ``count`` identifiable clusters, at even steps from that of the largest eigenvalue to the smallest.
 
-    The null cluster is the last one where there is one.
+    The null cluster is the last one where there is one. Eigenvalues that are not identifiable are passed over.
 
     Raises:
-        InvalidInputError: Fewer than two clusters are identifiable.
+        InvalidInputError: ``count`` is less than two, or fewer clusters are identifiable.
     """
     usable = [cluster for cluster in geometry.clusters if cluster.identifiable]
-    if len(usable) < 2:
-        raise InvalidInputError("fewer than two clusters of directions are identifiable: measure more networks")
-    count = min(count, len(usable))
+    if not 2 <= count <= len(usable):
+        raise InvalidInputError(
+            f"{len(usable)} clusters of directions are identifiable, {count} are asked for: ask for fewer,"
+            " two at least, or measure more networks"
+        )
     chosen = [usable[round(i * (len(usable) - 1) / (count - 1))] for i in range(count)]
     least = NULL * usable[0].value
     return [Place(min(c.indices), len(c.indices), c.value if c.value >= least else 0.0, c.error or 0.0) for c in chosen]

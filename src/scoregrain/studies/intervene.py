@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 USUAL = tuple(arm for arm in ARMS if arm not in ("signs+x", "negate+x"))
+"""Arms of the published run, which is declared without the two that ask what a layer moves by itself, with x added."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,7 @@ class InterveneStudy(TrainedStudy):
 
     Attributes:
         network: Family that is changed.
-        arms: What is done to G, of :data:`ARMS`. A claim is made where all arms that it compares are run. ``signs+x``
-            and ``negate+x``, which the first run showed to be missing, are not among the usual ones.
+        arms: What is done to G, of :data:`ARMS`. A claim is made where all arms that it compares are run.
         measured: Networks that its geometry is measured with.
         updates: Of each network.
         learning_rate: Of Adam, its largest.
@@ -67,6 +67,7 @@ class InterveneStudy(TrainedStudy):
     samples: int = 256
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for arm in self.arms:
             if arm not in ARMS:
                 raise InvalidInputError(f"unknown arm '{arm}'{nearest(arm, ARMS)}; arms: {', '.join(ARMS)}")

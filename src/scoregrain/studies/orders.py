@@ -16,18 +16,18 @@ from scoregrain.studies.summaries import Floats
 LEVEL = 0.05
 """Of the permutation tests."""
 
-RULE = (
+CELLS_RULE = (
     "holds (is refuted) where the 95 % two-level bootstrap interval (cells, then seeds) is above (below) 0 and the"
     f" two-sided permutation p is below {LEVEL}"
 )
-"""How :func:`ordered` judges, for the claims to declare."""
+"""How :func:`ordered_cells` judges, for the claims to declare."""
 
 BLOCKS_RULE = f"holds (is refuted) where it is positive (negative) and its two-sided permutation p is below {LEVEL}"
 """How :func:`ordered_inside` judges."""
 
 
-def ordered(claim: Claim, predictor: Floats, table: Floats, *, note: str = "") -> Finding:
-    """Judge that outcomes grow with a predictor, by Spearman's ρ of cell means: :data:`RULE`.
+def ordered_cells(claim: Claim, predictor: Floats, table: Floats, *, note: str = "") -> Finding:
+    """Judge that outcomes grow with a predictor, by Spearman's ρ of cell means: :data:`CELLS_RULE`.
 
     The permutation test stands guard where cells are few: a resample of a perfect order is perfectly ordered.
 
@@ -53,9 +53,9 @@ def ordered_inside(claim: Claim, predictor: Floats, table: Floats, blocks: Seque
     Args:
         claim: What is claimed.
         predictor: (K,).
-        table: As of :func:`ordered`.
+        table: As of :func:`ordered_cells`.
         blocks: The block of each cell, (K,): only ranks inside it count.
-        note: As of :func:`ordered`.
+        note: As of :func:`ordered_cells`.
     """
     try:
         test = permutation_test(predictor, log_worst(table).mean(1), blocks)

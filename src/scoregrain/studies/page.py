@@ -149,7 +149,8 @@ def _claim(claim: dict[str, Any]) -> str:
 
 def _source(source: str) -> str:
     """Who claims something, for readers who do not have this project's specification."""
-    return re.sub(r"\bMATH [A-E]\d+(\.\d+)?", "here", source)
+    told = re.sub(r"\bMATH [A-E]\d+(\.\d+)?", "here", source)
+    return "here" if told == "here, here" else told
 
 
 def _table(table: Table) -> str:

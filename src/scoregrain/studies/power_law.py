@@ -90,6 +90,7 @@ class PowerLawStudy(TrainedStudy):
     sampler_steps: int = 25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.sources) < len(self.data):
             raise InvalidInputError("two data sets have one name: rename a file, or leave one out")
         if len({0.0, self.alpha, self.strong, -self.strong}) < 4:

@@ -101,6 +101,7 @@ class PredictStudy(TrainedStudy):
         return sizes.pop()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, part, whole in (
             ("held_out", self.held_out, self.datasets),
             ("fold", self.fold, self.networks),

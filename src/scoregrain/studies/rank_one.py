@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
+from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import RankOne
 from scoregrain.geometry import measure_geometry
 from scoregrain.studies.directions import directions, places
@@ -21,6 +22,8 @@ from scoregrain.studies.trained import TrainedStudy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankOneStudy(TrainedStudy):
@@ -28,11 +31,11 @@ class RankOneStudy(TrainedStudy):
 
     Attributes:
         networks: Families by name.
-        places: How many clusters of each network's directions; the first has the largest eigenvalue.
+        places: How many clusters of each network's directions, or of all; the first has the largest eigenvalue.
         measured: Networks that each geometry is measured with.
         seeds: Paired: a seed is the initialisation, the ξ of the data, batches, levels, noise and projections. Of a
             cluster of several directions each seed takes a random one.
-        updates: Of each network.
+        updates: Of each network, or of all.
         learning_rate: Of Adam, its largest.
         learning_rates: Of each network, where they differ: transformers of this size want a larger one than U-Nets.
         other_sampler: One more, by which SW₂ alone is measured; the paper's is ``ddpm``.
@@ -79,13 +82,26 @@ class RankOneStudy(TrainedStudy):
     learning_rates: tuple[float, ...] = ()
     other_sampler: str = "ddpm"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = len(self.networks)
+        for name in ("places", "updates", "learning_rates"):
+            given = getattr(self, name)
+            if len(given) not in (1, count) and (given or name != "learning_rates"):
+                raise InvalidInputError(
+                    f"{name} has {len(given)} entries for {count} networks: give one for each, or one for all"
+                )
+        for rate in (self.learning_rate, *self.learning_rates):
+            if not (isinstance(rate, int | float) and rate > 0):
+                raise InvalidInputError(f"a learning rate must be a number above 0, got {rate!r}")
+
     def cells(self) -> list[Cell]:
         """Seed by seed, so that an unfinished study has whole pairs."""
         return [
             {"seed": seed, "network": network, "place": place}
             for seed in range(self.seeds)
-            for network, count in zip(self.networks, self.places, strict=True)
-            for place in range(count)
+            for network in self.networks
+            for place in range(self._own(self.places, network))
         ]
 
     def claims(self) -> list[Claim]:
@@ -95,9 +111,9 @@ class RankOneStudy(TrainedStudy):
     def material(self) -> Material:
         """Directions (P, S, C, *space) and eigenvalues with errors, first indices and sizes (P, 4) of each network."""
         found: Material = {}
-        for network, count in zip(self.networks, self.places, strict=True):
+        for network in self.networks:
             geometry = measure_geometry(study_family(network), self.measured)
-            chosen = places(geometry, count)
+            chosen = places(geometry, self._own(self.places, network))
             found[f"{network} directions"] = directions(geometry, chosen, self.seeds)
             rows = [(place.value, place.error, place.index, place.size) for place in chosen]
             found[f"{network} places"] = torch.tensor(rows, dtype=torch.float64)
@@ -108,7 +124,7 @@ class RankOneStudy(TrainedStudy):
         network, place, seed = str(cell["network"]), int(cell["place"]), int(cell["seed"])
         value, error, index, size = material[f"{network} places"][place].tolist()
         law = RankOne(material[f"{network} directions"][place, seed])
-        updates = self.updates[self.networks.index(network)]
+        updates = self._own(self.updates, network)
         fitted = self.trained(study_family(network), law, seed, updates, self._rate(network))
         outcomes = law_outcomes(fitted.model, fitted.setup.process, law, self.sampling, seed)
         other = replace(self.sampling, sampler=self.other_sampler)
@@ -117,7 +133,11 @@ class RankOneStudy(TrainedStudy):
         return {**where, "loss": fitted.loss, **outcomes}
 
     def _rate(self, network: str) -> float:
-        return self.learning_rates[self.networks.index(network)] if self.learning_rates else self.learning_rate
+        return self._own(self.learning_rates or (self.learning_rate,), network)
+
+    def _own(self, values: tuple[T, ...], network: str) -> T:
+        """A network's entry of a setting that has one for each, or one for all."""
+        return values[0] if len(values) == 1 else values[self.networks.index(network)]
 
     def findings(self, rows: Rows) -> list[Finding]:
         """By network, in the order of the claims."""

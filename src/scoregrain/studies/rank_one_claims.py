@@ -6,7 +6,7 @@ import numpy as np
 
 from scoregrain._random import stream_seed
 from scoregrain.studies.study import Claim, Finding, Rows
-from scoregrain.studies.summaries import RULE, above_zero, ordered, shuffled, trend_note
+from scoregrain.studies.summaries import RULE, above_zero, ordered_by_seed, seed_correlations, shuffled, trend_note
 
 FIRST_PAPER = "arXiv 2510.22899, Conjecture 1 and Figure 6"
 
@@ -83,15 +83,16 @@ def findings_of(network: str, other: str, rows: Rows) -> list[Finding]:
     along, last, first_order = (rows.array(name, "seed", "place") for name in names)
     by_other = np.log(rows.array(f"sw2_{other}", "seed", "place"))
     logs, zeros = np.log(sw2), np.log(rows.array("sw2_zeros", "seed", "place"))
+    mixed = shuffled(value, stream_seed(0, network))
     growing = sw2[:, ::-1]  # from the smallest eigenvalue to the largest, the order that is claimed
     return [
-        ordered(claims["trend-sw2"], value, sw2, note=trend_note(growing)),
+        ordered_by_seed(claims["trend-sw2"], value, sw2, note=trend_note(growing)),
         above_zero(claims["ends-sw2"], logs[:, 0] - logs[:, -1]),
         above_zero(claims["ends-other"], by_other[:, 0] - by_other[:, -1]),
-        ordered(claims["trend-denoising"], value, along, note=trend_note(along[:, ::-1])),
-        ordered(claims["outcomes-agree"], along, sw2),
-        ordered(claims["last-level"], last, sw2),
-        ordered(claims["first-order"], first_order, sw2),
+        ordered_by_seed(claims["trend-denoising"], value, along, note=trend_note(along[:, ::-1])),
+        ordered_by_seed(claims["outcomes-agree"], along, sw2),
+        ordered_by_seed(claims["last-level"], last, sw2),
+        ordered_by_seed(claims["first-order"], first_order, sw2),
         above_zero(claims["worse-than-nothing"], (logs - zeros).mean(1)),
-        ordered(claims["control"], shuffled(value, stream_seed(0, network)), sw2),
+        above_zero(claims["control"], seed_correlations(mixed, sw2), correlation=True),
     ]

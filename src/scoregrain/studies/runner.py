@@ -98,6 +98,8 @@ def run_study(study: Study, path: Path, *, workers: int = 1, command: str = "", 
         found = outcome(folder, ran)
         if found.complete and not all((path / name).exists() for name in (RESULT, PAGE, FIGURE)):
             conclude(found)
+        if found.complete:
+            folder.clear()
     return found
 
 
@@ -113,7 +115,8 @@ def load_study(path: Path) -> Outcome:
 
 def outcome(folder: StudyFolder, ran: int) -> Outcome:
     """Read the rows, and judge the claims if they are all there."""
-    rows, remaining = folder.rows(), len(folder.remaining())
+    rows = folder.rows()  # read once: another process may finish the last cell meanwhile
+    remaining = len(folder.study.cells()) - len(rows)
     if remaining:
         return Outcome(folder, rows, remaining, ran, None, None)
     study = folder.study
@@ -132,7 +135,6 @@ def conclude(found: Outcome) -> None:
     write_whole(path / PAGE, page(found).encode())
     result = {"findings": [asdict(each) for each in found.findings], "tables": [asdict(each) for each in found.tables]}
     write_whole(path / RESULT, (json.dumps(result, indent=1) + "\n").encode())
-    found.folder.clear()
 
 
 # cells ---------------------------------------------------------------------------------------------------------------
@@ -217,6 +219,8 @@ def run_cell(folder: StudyFolder, index: int, command: str) -> int:
         ScoregrainError: It failed; names the cell.
     """
     cell = folder.study.cells()[index]
+    if index not in folder.remaining():  # where all are done nothing is made any more to lock them by
+        return 0
     with folder.claimed(index) as alone:
         if alone is False or index not in folder.remaining():
             return 0

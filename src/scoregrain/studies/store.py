@@ -16,12 +16,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -74,7 +75,12 @@ class StudyFolder:
         """
         config = read_config(path)
         try:
-            study = find_study(config["study"])(**{key: _tuple(each) for key, each in config["settings"].items()})
+            kind = find_study(config["study"])
+            known = {each.name for each in fields(kind)}
+            for key in config["settings"]:
+                if key not in known:
+                    raise InvalidInputError(f"'{path}' has the setting '{key}', which this version does not know")
+            study = kind(**{key: _tuple(each) for key, each in config["settings"].items()})
         except (KeyError, TypeError) as error:
             raise damaged(path, error) from error
         folder = cls(path, study)
@@ -122,13 +128,19 @@ class StudyFolder:
             if declared.get(key) != theirs.get(key):
                 raise InvalidInputError(
                     f"'{self.path}' declares {key} {theirs.get(key)!r}, not {declared.get(key)!r}: what is declared"
-                    " does not change; choose another --out"
+                    f" does not change; {self._way_out()}"
                 )
         if found.get("cells") != study.cells() or found.get("claims") != [asdict(claim) for claim in study.claims()]:
             raise InvalidInputError(
                 f"'{self.path}' was declared by a version of the library with other cells or claims"
                 f" ({found.get('scoregrain')}): choose another --out"
             )
+
+    def _way_out(self) -> str:
+        """What to do about a folder of another declaration."""
+        if (self.path / ROWS).exists() and (self.path / ROWS).stat().st_size:
+            return "choose another --out"
+        return "no cell was run: delete the folder to declare anew, or choose another --out"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -252,7 +264,7 @@ def plain(value: Any) -> Any:
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from scoregrain._arguments import whole
 from scoregrain.datasets import Law, Split
 from scoregrain.models import NetworkFamily
+from scoregrain.studies.families import study_family
 from scoregrain.studies.outcomes import Sampling
 from scoregrain.studies.study import Study
 from scoregrain.studies.unfinished import next_place
@@ -40,6 +42,16 @@ class TrainedStudy(Study):
     samples: int = 512
     sampler: str = "ddim"
     sampler_steps: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse what no cell could be run with, before it is declared for good."""
+        for name in ("seeds", "batch_size", "arrays", "samples", "sampler_steps"):
+            whole(getattr(self, name), name, least=1)
+        given = getattr(self, "updates", ())
+        for count in given if isinstance(given, tuple) else (given,):
+            whole(count, "updates", least=1)
+        for network in (*getattr(self, "networks", ()), *filter(None, [getattr(self, "network", None)])):
+            study_family(network)
 
     @property
     def sampling(self) -> Sampling:

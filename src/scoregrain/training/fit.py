@@ -101,6 +101,8 @@ def _resumed(trainer: Trainer, folder: Path) -> list[Tensor]:
     step = trainer.state.restore(folder)
     try:
         losses = load_file(folder / LOSSES, device=str(trainer.device))["losses"]
+        if len(losses) < step:
+            raise ValueError(f"{len(losses)} losses of {step} updates")
     except Exception as error:  # a damaged file can raise any
         raise damaged(folder, error) from error
     return list(losses[:step].unbind())
