@@ -20,7 +20,7 @@ test: lint types $(VENV)/.installed
 	$(BIN)/python -m pytest -q --doctest-modules src --pyargs src
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 results: $(VENV)/.installed
 	$(BIN)/python docs/build_results.py
