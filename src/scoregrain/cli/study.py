@@ -36,8 +36,8 @@ class RunStudy:
     ] = LIST
 
     scale: Annotated[str, tyro.conf.arg(metavar="SCALE")] = "tiny"
-    """tiny: a minute, to see that it works. small: up to 40 minutes on two cores, seeds enough for a
-    verdict. paper: as published, on a GPU."""
+    """tiny: a minute, to see that it works. small: up to some 45 minutes on two cores, seeds enough
+    for a verdict. paper: as published, on a GPU."""
 
     data: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="DATA ...", help_behavior_hint="")] = None
     """Other data than the study's own, for studies that take data: .npz files, folders of images, digits."""
