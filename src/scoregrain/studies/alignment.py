@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from scoregrain.align import Rotation, cross_fit, measure_alignment
@@ -33,13 +32,11 @@ from scoregrain.studies.equivalence import within
 from scoregrain.studies.families import study_family
 from scoregrain.studies.image_outcomes import image_outcomes, image_split
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
-from scoregrain.studies.summaries import above_zero, gated, swapped
+from scoregrain.studies.summaries import Floats, above_zero, gated, swapped
 from scoregrain.studies.trained import TrainedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

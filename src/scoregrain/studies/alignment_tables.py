@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scoregrain.studies.drawing import COLOURS
 from scoregrain.studies.image_outcomes import GROUPS, target_note
 from scoregrain.studies.study import Rows, Table
-from scoregrain.studies.summaries import mean_and_error, with_error, written
+from scoregrain.studies.summaries import Floats, mean_and_error, with_error, written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 W_MIN, IDENTITY, W_MAX, HAAR, OTHER_HAAR = "W_min", "identity", "W_max", "Haar", "another Haar"
 ROTATIONS = (W_MIN, IDENTITY, W_MAX, HAAR, OTHER_HAAR)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scoregrain._random import stream
@@ -24,12 +23,11 @@ from scoregrain.studies.equivalence import within
 from scoregrain.studies.families import AWARE_GROUPS, study_family
 from scoregrain.studies.last_layers import LAYERS, SHAPE, off_form
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Study, Table, word_for
-from scoregrain.studies.summaries import with_error
+from scoregrain.studies.summaries import Floats, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 MARGIN = 0.01
 """Of squared deviations, relative to the squared Frobenius norm: a tenth of the matrix."""

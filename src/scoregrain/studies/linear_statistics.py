@@ -8,14 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from scoregrain.metrics.ranks import spearman
 from scoregrain.noise.linear_theory import decay_rates, gradient_noise
 from scoregrain.studies.equivalence import within
 from scoregrain.studies.study import Claim, Finding, Row, Rows
-
-Floats = NDArray[np.float64]
+from scoregrain.studies.summaries import Floats
 
 EXACT, SLOPE, RATIO = 1e-6, 0.05, 0.05
 """Margins: of numbers without sampling, of logarithmic slopes, of sampled numbers over their closed forms."""

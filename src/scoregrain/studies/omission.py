@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from scoregrain.datasets import Split, corrupt_band
@@ -34,7 +33,6 @@ from scoregrain.training.fit import Fitted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 LAWS = {**MODES, "resample": "fresh draws of the clean law"}
 

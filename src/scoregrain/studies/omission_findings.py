@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scoregrain.studies.equivalence import exact
 from scoregrain.studies.omission_claims import EXACT, MARGIN
 from scoregrain.studies.omission_law import MODES
 from scoregrain.studies.study import Claim, Finding, Rows
-from scoregrain.studies.summaries import above_zero, gated, seed_correlations, swapped, with_error
-
-Floats = NDArray[np.float64]
+from scoregrain.studies.summaries import Floats, above_zero, gated, seed_correlations, swapped, with_error
 
 _COMPARED = ("plain", "plain_emptied", "emptied", "conditional", "marginal")
 _ARMS = (

@@ -21,7 +21,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scoregrain._errors import InvalidInputError
 from scoregrain.datasets import Split
@@ -32,14 +31,13 @@ from scoregrain.studies.image_outcomes import Target, best_linear, image_outcome
 from scoregrain.studies.power_law_arms import KINDS, energy, noise_of
 from scoregrain.studies.power_law_claims import PAIRS, TIE, last_claims, own_claim, pooled_claims
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Rows, Table
-from scoregrain.studies.summaries import above_zero, gated, swapped, with_error
+from scoregrain.studies.summaries import Floats, above_zero, gated, swapped, with_error
 from scoregrain.studies.trained import TrainedStudy
 from scoregrain.studies.variational_bound import variational_bound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 TRIVIAL = {
     "resample": "fresh data",

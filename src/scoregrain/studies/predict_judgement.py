@@ -25,12 +25,11 @@ from scoregrain.studies.predict_statistics import (
 )
 from scoregrain.studies.predictors import HALVES, KNOWN, PREDICTORS, TURNED
 from scoregrain.studies.study import Claim, Finding, Rows, judged
-from scoregrain.studies.summaries import gated
+from scoregrain.studies.summaries import Floats, gated
 
 if TYPE_CHECKING:
     from scoregrain.studies.predict import PredictStudy
 
-Floats = NDArray[np.float64]
 
 CHOSEN: Mapping[str, Statistic] = {"sw2": pooled, "denoising": within}
 """By which a predictor is chosen and judged, by outcome."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scoregrain._random import stream_seed
 from scoregrain.metrics.ranks import pearson, ranks
+from scoregrain.studies.summaries import Floats
 
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], Floats]
 """A correlation of predictors and outcomes (..., data sets, networks), (...,); NaN where there is none."""
 

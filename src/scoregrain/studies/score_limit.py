@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from scoregrain._random import stream
 from scoregrain.diffusion import DiffusionProcess, GaussianMixtureScore
@@ -20,12 +19,11 @@ from scoregrain.studies.equivalence import within
 from scoregrain.studies.linear_statistics import numbers, slope
 from scoregrain.studies.stationary_mixtures import SCALES, Rings, component_spectrum, levels, mixture
 from scoregrain.studies.study import Cell, Claim, Finding, Material, Row, Rows, Study, Table
-from scoregrain.studies.summaries import RULE, above_zero, with_error
+from scoregrain.studies.summaries import RULE, Floats, above_zero, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 SMALL_SHARE = 0.01
 """The order is fitted where the noise's power is at most this share of the components' at every frequency."""
